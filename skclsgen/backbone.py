@@ -207,11 +207,22 @@ def load_base_model(
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Turn ``"auto"`` into the accelerator at hand or the CPU."""
+    """Turn ``"auto"`` into the accelerator at hand or the CPU.
+
+    Raises
+    ------
+    ValueError
+        If this machine has no such device.
+    """
     if device == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)
         return found if found is not None else torch.device("cpu")
-    return torch.device(device)
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise ValueError(
+            f"device={str(device)!r} is not available on this machine; use 'auto' or 'cpu'."
+        ) from None
 
 
 def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
@@ -265,7 +276,11 @@ def _load(
     folder = Path(info.path)
     if info.source in ("gguf", "embedded"):
         folder = convert_gguf(folder, info.fingerprint)
-    options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": trust_remote_code}
+    options: dict[str, Any] = {
+        "dtype": dtype,
+        "trust_remote_code": trust_remote_code,
+        "use_safetensors": True,  # the other format is a pickle, which can run code
+    }
     if attn_implementation != "auto":
         options["attn_implementation"] = attn_implementation
     if quantization is not None:

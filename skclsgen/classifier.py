@@ -402,7 +402,8 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         ndarray of shape (n_samples,)
             Of the same type as the labels given to ``fit``.
         """
-        return self.classes_[self._logits(X).argmax(axis=1)]
+        chosen = self._logits(X).argmax(axis=1)
+        return self.classes_[chosen]
 
     def explain(
         self, X: Any, labels: Any = None, *, max_new_tokens: int | None = None

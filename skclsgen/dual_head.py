@@ -234,21 +234,22 @@ class DualHead(nn.Module):
     def _split(self, layers: nn.ModuleList, first: int) -> None:
         """Make ``trunk`` and ``top`` out of the decoder, and check them against the whole."""
         self._tap, self._inject = _Tap(layers[first]), _Inject(layers[0])
-        below, above = list(layers[:first]), list(layers[first:])
-        # Deep copies keep the same tensors and, through the memo, the very same layers. The
-        # configuration stays one, so that a change of attention reaches all parts.
-        config = self.lm.config
+        # The trunk has no adapters, so it is made of the base's own layers: whatever training
+        # changes about this network, its activations stay what they are for everybody.
+        own = self.base.lm.get_decoder()
+        above = list(decoder_layers(own, len(layers)))[first:]
         trunk = share_weights(
-            self.decoder,
-            keep=[*below, config],
-            replace={above[0]: self._tap} | {layer: _Skip(layer) for layer in above[1:]},
+            own, replace={above[0]: self._tap} | {layer: _Skip(layer) for layer in above[1:]}
         )
+        # The top is another view of the adapted model: the same layers and configuration, so
+        # that a change of attention reaches it too.
+        below = list(layers[:first])
         top = share_weights(
             self.decoder,
-            keep=[*above, config],
+            keep=[*layers[first:], self.lm.config],
             replace={below[0]: self._inject} | {layer: _Skip(layer) for layer in below[1:]},
         )
-        # Held in a tuple, because they are views of ``lm`` and not further submodules.
+        # In a tuple, because they are not to count as submodules beside ``lm``.
         self._halves = (trunk, top)
         self.depth = first
         if not self._split_is_exact():

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from .backbone import BaseLease, BaseModel, load_base_model, on_release
+from .backbone import BaseLease, BaseModel, load_base_model, on_release, resolve_device
 from .dual_head import DualHead, LoraSettings
 from .exceptions import BaseModelMismatchError, FallbackWarning, InvalidTextError
 from .generation import DECODE_BATCH, batches_by_length, decode, predict_logits, prefill
@@ -38,15 +38,10 @@ class BaseModelSettings:
     def load(self) -> BaseModel:
         """Return the base model; on the CPU if the chosen device is absent here."""
         try:
-            present = torch.empty(0, device="cpu" if self.device == "auto" else self.device)
-        except (RuntimeError, AssertionError):
-            warnings.warn(
-                f"device={self.device!r} is not available on this machine; using 'auto'.",
-                FallbackWarning,
-                stacklevel=2,
-            )
+            resolve_device(self.device)
+        except ValueError as error:
+            warnings.warn(f"{error} Using 'auto'.", FallbackWarning, stacklevel=2)
             return replace(self, device="auto").load()
-        del present
         return load_base_model(**asdict(self))
 
 

@@ -149,8 +149,7 @@ def _download(name: str, revision: str | None) -> Path:
 
 
 def _weight_files(folder: Path) -> Iterator[Path]:
-    for pattern in ("*.safetensors", "pytorch_model*.bin"):
-        yield from folder.glob(pattern)
+    yield from folder.glob("*.safetensors")
 
 
 def _folder_info(name: str, source: str, folder: Path, revision: str | None) -> BaseModelInfo:

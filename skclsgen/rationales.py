@@ -82,7 +82,7 @@ def self_rationales(
     openings = [[*encoder.label_ids[label], *because] for label in labels]
     memory = base.rationales
     keys = [(tuple(p), tuple(o), max_new_tokens) for p, o in zip(prompts, openings, strict=True)]
-    todo = [row for row, key in enumerate(keys) if key not in memory]
+    todo = list({key: row for row, key in enumerate(keys) if key not in memory}.values())
     with tqdm(total=len(todo), desc="rationales", unit="text", disable=verbose < 1) as bar:
         for batch in batches_by_length([len(prompts[row]) for row in todo], DECODE_BATCH):
             rows = [todo[i] for i in batch]

@@ -1,0 +1,141 @@
+import gc
+import logging
+import os
+import subprocess
+import sys
+import weakref
+
+import pytest
+import torch
+from sklearn.base import clone
+
+from skclsgen import CLSGenClassifier, backbone, release_memory
+from skclsgen.backbone import load_base_model, resolve_device, resolve_dtype
+from skclsgen.exceptions import OptionalDependencyError
+
+
+def test_one_copy_per_process_however_many_estimators(quick, data):
+    texts, labels, _ = data
+    one = CLSGenClassifier(**quick).fit(texts, labels)
+    two = CLSGenClassifier(**quick).fit(texts, labels)
+    assert one._network.live().base is two._network.live().base
+    assert load_base_model(quick["model"]) is one._network.live().base
+
+
+def test_base_is_released_with_the_last_estimator(quick, data):
+    texts, labels, _ = data
+    release_memory()
+    clf = CLSGenClassifier(**quick)
+    held = [clone(clf).fit(texts, labels) for _ in range(2)]
+    base = weakref.ref(held[0]._network.live().base)
+    del held
+    gc.collect()
+    assert base() is not None, "the family still has a member"
+    del clf
+    gc.collect()
+    assert base() is None
+
+
+def test_clones_share_one_loading(quick, data, monkeypatch):
+    texts, labels, _ = data
+    release_memory()
+    loads = []
+    load = backbone._load
+    monkeypatch.setattr(backbone, "_load", lambda *a, **k: loads.append(a) or load(*a, **k))
+    clf = CLSGenClassifier(**quick)
+    for _ in range(3):
+        clone(clf).fit(texts, labels)
+        gc.collect()
+    assert len(loads) == 1
+
+
+def test_release_memory_lets_go_and_estimators_go_on(quick, data):
+    texts, labels, test = data
+    clf = CLSGenClassifier(**quick).fit(texts, labels)
+    expected = clf.predict_proba(test)
+    base = weakref.ref(clf._network.live().base)
+    release_memory()
+    assert base() is None
+    assert (clf.predict_proba(test) == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "extra"),
+    [
+        ({"attn_implementation": "flash_attention_2"}, "flash"),
+        ({"quantization": "4bit"}, "quantization"),
+        ({"quantization": "8bit"}, "quantization"),
+    ],
+)
+def test_absent_optional_package_is_named_before_any_work(options, extra, monkeypatch):
+    monkeypatch.setattr(backbone.importlib.util, "find_spec", lambda name: None)
+    clf = CLSGenClassifier("no/such-model", **options)
+    with pytest.raises(OptionalDependencyError, match=rf"pip install 'skclsgen\[{extra}\]'"):
+        clf.fit(["a", "b"], [0, 1])
+
+
+def test_optional_packages_are_not_imported_unless_chosen():
+    code = (
+        "import sys, skclsgen\n"
+        "wanted = {'flash_attn', 'bitsandbytes', 'pandas', 'matplotlib', 'gguf'}\n"
+        "print(sorted(wanted & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "flash_attn" not in out.stdout
+    assert "bitsandbytes" not in out.stdout
+    assert "matplotlib" not in out.stdout
+
+
+def test_dtype_and_device_resolve():
+    cpu = torch.device("cpu")
+    assert resolve_device("cpu") == cpu
+    assert resolve_dtype("float64", cpu) is torch.float64
+    assert resolve_dtype(torch.float16, cpu) is torch.float16
+    assert resolve_dtype("auto", cpu) in (torch.float32, torch.bfloat16)
+    with pytest.raises(ValueError, match="dtype='int8' is not a floating-point type"):
+        resolve_dtype("int8", cpu)
+
+
+def test_nothing_is_printed_at_verbose_0(quick, data, capfd):
+    texts, labels, test = data
+    release_memory()
+    clf = CLSGenClassifier(**{**quick, "rationales": "self"}, max_new_tokens=4)
+    clf.fit(texts, labels).explain(test)
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err == ""
+
+
+def test_bars_are_shown_at_verbose_1(quick, data, capfd):
+    texts, labels, test = data
+    clf = CLSGenClassifier(**quick, verbose=1)
+    clf.fit(texts, labels, explanations=["Because."] * len(texts)).explain(test)
+    shown = capfd.readouterr().err
+    for name in ("reading", "training", "explaining"):
+        assert name in shown
+
+
+def test_loading_is_logged_not_printed(tiny, caplog):
+    release_memory()
+    gc.collect()
+    with caplog.at_level(logging.INFO, logger="skclsgen"):
+        load_base_model(tiny)
+    assert any("loading" in record.message for record in caplog.records)
+
+
+def test_a_fit_needs_no_network(quick, data):
+    """Sockets are cut off; the fit must not notice."""
+    code = (
+        "import socket\n"
+        "def fail(*a, **k): raise AssertionError('network was used')\n"
+        "socket.socket.connect = fail; socket.getaddrinfo = fail\n"
+        "from skclsgen import CLSGenClassifier\n"
+        f"clf = CLSGenClassifier({quick['model']!r}, epochs=1, rationales=None)\n"
+        "clf.fit(['good', 'bad'] * 4, [1, 0] * 4)\n"
+        "print(len(clf.explain(['fine'], max_new_tokens=3)))"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert out.stdout == "1\n"

@@ -1,0 +1,224 @@
+"""One test per way of getting the input wrong, and that all right ways give the same."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from skclsgen import CLSGenClassifier
+from skclsgen.exceptions import (
+    InvalidExplanationsError,
+    InvalidLabelsError,
+    InvalidTextError,
+)
+from skclsgen.inputs import check_texts
+
+TEXTS = ["good day", "bad day", "good night", "bad night"]
+Y = [1, 0, 1, 0]
+
+
+@pytest.fixture
+def clf():
+    """Fits no further than the checks: its model does not exist."""
+    return CLSGenClassifier("no/such-model")
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        ("a text", "X is a single string; put it in a list"),
+        ([], "X is empty"),
+        (np.array([], dtype=str), "X is empty"),
+        (5, "X is 'int'; pass a list"),
+        (None, "X is 'NoneType'; pass a list"),
+        (["a", 3, "c", "d"], r"X\[1\] is 'int', not a string"),
+        (["a", b"b", "c", "d"], r"X\[1\] is 'bytes', not a string"),
+        (["a", None, "c", "d"], r"X\[1\] is missing \(None or NaN\)"),
+        (["a", "b", float("nan"), "d"], r"X\[2\] is missing \(None or NaN\)"),
+        (pd.Series(["a", pd.NA, "c", "d"], dtype="string"), r"X\[1\] is missing"),
+        (["a", "b", "c", ""], r"X\[3\] is empty or white space"),
+        (["a", " \n\t", "c", "d"], r"X\[1\] is empty or white space"),
+        (np.array([["a", "b"], ["c", "d"]]), r"X has shape \(2, 2\); pass one text per row"),
+        (np.zeros((4,)), r"X\[0\] is 'float64', not a string"),
+        (pd.DataFrame({"a": ["x", None]}), r"X\['a'\] is missing \(None or NaN\) in row 1"),
+        (pd.DataFrame({"a": ["x", " "], "b": ["y", ""]}), r"X\[1\] is empty or white space"),
+        (pd.DataFrame([["x", "y"]], columns=["a", "a"]), "two of the same name"),
+        (pd.DataFrame(index=[0, 1]), "has no columns"),
+    ],
+)
+def test_bad_texts(clf, X, message):
+    with pytest.raises(InvalidTextError, match=message):
+        clf.fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ([1, 0, 1], "X has 4 texts but y has 3 labels"),
+        ([1, 1, 1, 1], "one class only"),
+        ([1, 0, float("nan"), 0], r"y contains NaN or None in 1 rows \(the first is row 2\)"),
+        (["a", None, "b", "a"], "y contains NaN or None in 1 rows"),
+        (None, "requires y to be passed"),
+        (np.array([1, "a", 2, "b"], dtype=object), "mixes labels|Unknown label type"),
+        ([0.5, 1.5, 2.25, 3.1], "Unknown label type"),
+        (["  ", "a", "a", "  "], "has no visible words"),
+    ],
+)
+def test_bad_labels(clf, y, message):
+    with pytest.raises((InvalidLabelsError, ValueError), match=message):
+        clf.fit(TEXTS, y)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({0: "no", 1: "no"}, "same words 'no' to several labels"),
+        ({0: "no ", 1: " no"}, "same words 'no' to several labels"),
+        ({0: "no"}, r"no words for the labels \[1\]"),
+        ({0: "no", 1: " "}, "has no visible words"),
+        (["no", "yes"], "label_names is 'list'; pass a dictionary"),
+    ],
+)
+def test_bad_label_names(clf, names, message):
+    with pytest.raises(InvalidLabelsError, match=message):
+        clf.set_params(label_names=names).fit(TEXTS, Y)
+
+
+def test_labels_that_read_alike_collide(clf):
+    y = np.array(["no", "no ", "no", "no "], dtype=object)
+    with pytest.raises(InvalidLabelsError, match="same words 'no' to several labels"):
+        clf.fit(TEXTS, y)
+
+
+@pytest.mark.parametrize(
+    ("explanations", "message"),
+    [
+        (["a"], "X has 4 texts but there are 1 explanations"),
+        ("abcd", "explanations is 'str'; pass one string or None per text"),
+        (["a", 3, None, "d"], r"explanations\[1\] is 'int'; pass a string or None"),
+    ],
+)
+def test_bad_explanations(clf, explanations, message):
+    with pytest.raises(InvalidExplanationsError, match=message):
+        clf.fit(TEXTS, Y, explanations=explanations)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1, 1], r"sample_weight.shape == \(2,\), expected \(4,\)"),
+        ([1, -1, 1, 1], "negative or non-finite"),
+        ([1, np.nan, 1, 1], "negative or non-finite"),
+        ([0, 0, 0, 0], "zero for every text"),
+        ([1, 0, 1, 0], "one class only"),
+    ],
+)
+def test_bad_weights(clf, weights, message):
+    with pytest.raises(ValueError, match=message):
+        clf.fit(TEXTS, Y, sample_weight=weights)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lora_r", 0),
+        ("lora_r", 2.5),
+        ("lora_alpha", 0),
+        ("lora_dropout", -0.1),
+        ("lora_dropout", 1.0),
+        ("lora_layers", 0),
+        ("lora_layers", 0.0),
+        ("lora_layers", 1.5),
+        ("lora_layers", "some"),
+        ("explanation_weight", -1),
+        ("epochs", -1),
+        ("epochs", True),
+        ("learning_rate", 0),
+        ("learning_rate", -1e-3),
+        ("learning_rate", float("nan")),
+        ("learning_rate", "fast"),
+        ("weight_decay", -1),
+        ("batch_size", 0),
+        ("max_length", 0),
+        ("max_new_tokens", 0),
+        ("validation_fraction", 0),
+        ("validation_fraction", 1.0),
+        ("n_iter_no_change", 0),
+        ("verbose", -1),
+        ("rationales", "teacher"),
+        ("quantization", "2bit"),
+        ("dtype", "int8"),
+        ("device", "nowhere"),
+    ],
+)
+def test_bad_parameters_are_named(clf, name, value):
+    with pytest.raises(ValueError, match=f"^{name}={value!r} "):
+        clf.set_params(**{name: value}).fit(TEXTS, Y)
+
+
+@pytest.mark.parametrize("value", ["", "  ", 3])
+def test_bad_instruction(clf, value):
+    with pytest.raises(InvalidTextError, match="instruction"):
+        clf.set_params(instruction=value).fit(TEXTS, Y)
+
+
+def test_bad_class_weight(clf):
+    with pytest.raises(ValueError, match="class_weight"):
+        clf.set_params(class_weight="heavy").fit(TEXTS, Y)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function", "explain"])
+def test_before_fit(clf, method):
+    from sklearn.exceptions import NotFittedError
+
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        getattr(clf, method)(TEXTS)
+
+
+def test_save_before_fit(clf, tmp_path):
+    from sklearn.exceptions import NotFittedError
+
+    with pytest.raises(NotFittedError):
+        clf.save(tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        TEXTS,
+        tuple(TEXTS),
+        np.array(TEXTS),
+        np.array(TEXTS, dtype=object),
+        np.array(TEXTS, dtype=object)[:, None],
+        pd.Series(TEXTS, index=[5, 6, 7, 8]),
+        pd.Series(TEXTS, dtype="category"),
+        pl.Series(TEXTS),
+        (text for text in TEXTS),
+    ],
+    ids=["list", "tuple", "array", "object", "column", "pandas", "category", "polars", "generator"],
+)
+def test_every_kind_of_text_container(X):
+    assert check_texts(X) == TEXTS
+    assert {type(text) for text in check_texts(TEXTS)} == {str}
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_rows_of_a_frame_are_records(frame):
+    X = frame({"claim": ["It rains.", "It snows."], "year": [1999, 2001]})
+    assert check_texts(X) == ["claim: It rains.\nyear: 1999", "claim: It snows.\nyear: 2001"]
+
+
+def test_columns_at_predict_must_be_those_of_fit(quick):
+    X = pd.DataFrame({"a": TEXTS, "b": TEXTS})
+    clf = CLSGenClassifier(**quick).fit(X, Y)
+    assert clf.n_features_in_ == 2
+    assert clf.feature_names_in_.tolist() == ["a", "b"]
+    assert clf.predict(X).shape == (4,)
+    for wrong in (X[["b", "a"]], X[["a"]], TEXTS):
+        with pytest.raises(InvalidTextError, match="but fit was given records with the columns"):
+            clf.predict(wrong)
+    clf.fit(TEXTS, Y)
+    assert not hasattr(clf, "n_features_in_")
+    with pytest.raises(InvalidTextError, match="but fit was given texts"):
+        clf.predict(X)

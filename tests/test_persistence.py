@@ -1,0 +1,133 @@
+import json
+
+import numpy as np
+import pytest
+
+from skclsgen import CLSGenClassifier
+from skclsgen.exceptions import BaseModelMismatchError, SavedModelError
+from skclsgen.persistence import decode_value, encode_value
+
+
+@pytest.fixture
+def saved(quick, data, tmp_path):
+    texts, labels, _ = data
+    CLSGenClassifier(**quick).fit(texts, labels).save(tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+def test_folder_holds_two_readable_files(saved):
+    assert sorted(p.name for p in saved.iterdir()) == ["classifier.json", "tensors.safetensors"]
+    document = json.loads((saved / "classifier.json").read_text())
+    assert document["versions"].keys() == {"skclsgen", "scikit-learn", "torch", "transformers"}
+    assert not [p for p in saved.parent.iterdir() if p.name.startswith(".")]
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(SavedModelError, match=r"classifier\.json is missing"):
+        CLSGenClassifier.load(tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ["classifier.json", "tensors.safetensors"])
+def test_missing_file(saved, name):
+    (saved / name).unlink()
+    with pytest.raises(SavedModelError, match=f"{name} is missing"):
+        CLSGenClassifier.load(saved)
+
+
+@pytest.mark.parametrize("name", ["classifier.json", "tensors.safetensors"])
+def test_truncated_file(saved, name):
+    content = (saved / name).read_bytes()
+    (saved / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(SavedModelError, match="damaged"):
+        CLSGenClassifier.load(saved)
+
+
+def test_tampered_tensors(saved):
+    content = bytearray((saved / "tensors.safetensors").read_bytes())
+    content[-3] ^= 1
+    (saved / "tensors.safetensors").write_bytes(content)
+    with pytest.raises(SavedModelError, match="checksum differs"):
+        CLSGenClassifier.load(saved)
+
+
+def test_tampered_settings(saved):
+    text = (saved / "classifier.json").read_text()
+    (saved / "classifier.json").write_text(text.replace('"routine"', '"routinf"'))
+    with pytest.raises(SavedModelError, match="checksum differs"):
+        CLSGenClassifier.load(saved)
+
+
+def test_other_format(saved):
+    document = json.loads((saved / "classifier.json").read_text())
+    document["format"] = 99
+    (saved / "classifier.json").write_text(json.dumps(document))
+    with pytest.raises(SavedModelError, match="the version of skclsgen that saved it"):
+        CLSGenClassifier.load(saved)
+
+
+def test_saving_replaces_only_a_saved_classifier(saved, quick, data, tmp_path):
+    texts, labels, test = data
+    clf = CLSGenClassifier(**{**quick, "random_state": 1}).fit(texts, labels)
+    clf.save(saved)
+    assert (CLSGenClassifier.load(saved).predict_proba(test) == clf.predict_proba(test)).all()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("dear")
+    for target in (tmp_path / "mine", tmp_path / "mine" / "thesis.txt"):
+        with pytest.raises(SavedModelError, match="is not a saved classifier"):
+            clf.save(target)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "dear"
+
+
+def test_failed_save_leaves_the_old_one(saved, quick, data, monkeypatch):
+    texts, labels, test = data
+    before = CLSGenClassifier.load(saved).predict_proba(test)
+    clf = CLSGenClassifier(**{**quick, "random_state": 1}).fit(texts, labels)
+
+    def fail(*args, **kwargs):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.write_text", fail)
+        with pytest.raises(OSError, match="disk full"):
+            clf.save(saved)
+    assert (CLSGenClassifier.load(saved).predict_proba(test) == before).all()
+    assert [p.name for p in saved.parent.iterdir()] == ["saved"]
+
+
+def test_other_base_model_is_refused(saved, tmp_path):
+    from conftest import build_model
+
+    other = build_model(tmp_path / "other", "qwen2")
+    clf = CLSGenClassifier.load(saved, model=other)
+    with pytest.raises(BaseModelMismatchError, match="is not the model the classifier was trained"):
+        clf.predict(["hello"])
+
+
+def test_parameter_without_json_form(quick, data, tmp_path):
+    texts, labels, _ = data
+    clf = CLSGenClassifier(**quick).fit(texts, labels)
+    clf.label_names = {"escalate": object(), "routine": "x"}
+    with pytest.raises(SavedModelError, match=r"label_names=.* cannot be saved as JSON"):
+        clf.save(tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, 3, 2.5, "x", (1, "a"), [1, [2]], {1: "a", "b": {2.5: None}}, {True: (1,)}],
+)
+def test_values_survive(value):
+    found = decode_value(json.loads(json.dumps(encode_value(value, "value"))))
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.array([1, 2]), np.array(["a", "bcd"]), np.array([True, False]), np.array([0.5, 1.0]),
+     np.array(["a", "b"], dtype=object), np.array([1, 2], dtype=np.int8)],
+)  # fmt: skip
+def test_arrays_survive(array):
+    found = decode_value(json.loads(json.dumps(encode_value(array, "array"))))
+    assert found.dtype == array.dtype
+    assert found.tolist() == array.tolist()

@@ -1,0 +1,141 @@
+import numpy as np
+import pytest
+import torch
+
+from skclsgen import training
+from skclsgen.backbone import load_base_model
+from skclsgen.dual_head import DualHead, LoraSettings
+from skclsgen.training import (
+    EarlyStopping,
+    Example,
+    MasterAdamW,
+    TrainingSettings,
+    micro_batches,
+    seeded,
+    shuffled_batches,
+    train,
+)
+
+EXAMPLES = [
+    Example(list(range(30, 36 + i % 7)), [20, 21, 2] if i % 3 else [], i % 2) for i in range(40)
+]
+SETTINGS = TrainingSettings(
+    epochs=2,
+    learning_rate=1e-2,
+    weight_decay=0.0,
+    batch_size=8,
+    explanation_weight=0.5,
+    n_iter_no_change=2,
+    seed=0,
+    verbose=0,
+)
+
+
+def make(tiny, dtype="float32"):
+    with seeded(0):
+        base = load_base_model(tiny, dtype=dtype)
+        return DualHead(base, [1, 30], [[10], [11]], LoraSettings(2, 4, 8.0, 0.0))
+
+
+def test_batches_hold_every_row_once_and_differ_between_epochs():
+    rng = np.random.default_rng(0)
+    one, two = (list(shuffled_batches(EXAMPLES, 8, rng)) for _ in range(2))
+    assert len(one) == 5
+    assert sorted(id(e) for batch in one for e in batch) == sorted(map(id, EXAMPLES))
+    assert [[id(e) for e in b] for b in one] != [[id(e) for e in b] for b in two]
+
+
+def test_batches_hold_rows_of_similar_length():
+    examples = [Example([5] * n, [], 0) for n in np.random.default_rng(0).integers(5, 500, 256)]
+    batches = list(shuffled_batches(examples, 16, np.random.default_rng(0)))
+    padded = sum(len(b) * max(len(e.ids) for e in b) for b in batches)
+    assert padded < 1.15 * sum(len(e.ids) for e in examples)
+
+
+def test_long_batches_are_run_in_parts_with_the_same_result(tiny, monkeypatch):
+    def run(tokens):
+        monkeypatch.setattr(training, "MICRO_BATCH_TOKENS", tokens)
+        net = make(tiny, "float64")
+        history = train(net, EXAMPLES, [], SETTINGS)
+        return net.trained_state(), history
+
+    (whole, history), (parts, same) = run(10_000), run(1)
+    assert len(list(micro_batches(EXAMPLES[:8]))) == 8
+    np.testing.assert_allclose(history.loss, same.loss)
+    for name, tensor in whole.items():
+        torch.testing.assert_close(parts[name], tensor, atol=1e-6, rtol=1e-5)
+
+
+def test_losses_fall_and_are_told_apart(tiny):
+    history = train(make(tiny), EXAMPLES, [], SETTINGS)
+    assert history.loss[1] < history.loss[0]
+    for i in range(2):
+        joint = history.classification_loss[i] + 0.5 * history.explanation_loss[i]
+        assert history.loss[i] == pytest.approx(joint, rel=1e-5)
+
+
+def test_small_updates_add_up_in_low_precision(tiny):
+    """Steps far below bfloat16's spacing must move the parameters in the end."""
+    net = make(tiny, "bfloat16")
+    parameter = next(iter(net.adapter_parameters().values()))
+    assert parameter.dtype == torch.bfloat16
+    parameter.data.fill_(1.0)
+    optimizer = MasterAdamW(net, learning_rate=1e-4, weight_decay=0.0)
+    for _ in range(100):
+        parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+    assert float(parameter.detach().float().mean()) == pytest.approx(
+        0.99, abs=0.004
+    )  # spacing is 0.0039
+    assert parameter.grad is None
+
+
+def test_gradients_are_clipped(tiny):
+    net = make(tiny)
+    optimizer = MasterAdamW(net, 1e-2, 0.0)
+    seen = []
+    optimizer.adamw.register_step_pre_hook(
+        lambda *_: seen.append(
+            torch.stack([m.grad.norm() for m in optimizer.masters if m.grad is not None]).norm()
+        )
+    )
+    for parameter in optimizer.parameters:
+        parameter.grad = torch.full_like(parameter, 100.0)
+    optimizer.step()
+    assert float(seen[0]) == pytest.approx(1.0, rel=1e-3)
+
+
+def test_weight_decay_spares_the_head(tiny):
+    net = make(tiny)
+    before = net.trained_state()
+    optimizer = MasterAdamW(net, 1e-2, weight_decay=1.0)
+    for parameter in optimizer.parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    after = net.trained_state()
+    assert torch.equal(before["head.weight"], after["head.weight"])
+    moved = [n for n in before if "lora_A" in n]
+    assert all(torch.allclose(after[n], before[n] * 0.99) for n in moved)
+
+
+def test_early_stopping_counts_epochs_without_improvement(tiny):
+    net = make(tiny)
+    stopper = EarlyStopping(patience=2)
+    assert [stopper.should_stop(x, net) for x in (1.0, 0.8, 0.9, 0.7, 0.7, 0.71)] == [
+        False, False, False, False, False, True,
+    ]  # fmt: skip
+    assert stopper.best == 0.7
+
+
+def test_attention_is_put_back_after_training(tiny):
+    net = make(tiny)
+    before = net.lm.config._attn_implementation
+    train(net, EXAMPLES, [], SETTINGS)
+    assert net.lm.config._attn_implementation == before
+    assert net.base.lm.config._attn_implementation == before
+
+
+def test_empty_validation_runs_every_epoch(tiny):
+    history = train(make(tiny), EXAMPLES, [], SETTINGS)
+    assert history.validation_loss == []
+    assert len(history.loss) == 2
