@@ -278,6 +278,7 @@ def _load(
         folder = convert_gguf(folder, info.fingerprint)
     options: dict[str, Any] = {
         "dtype": dtype,
+        "device_map": device,
         "trust_remote_code": trust_remote_code,
         "use_safetensors": True,  # the other format is a pickle, which can run code
     }
@@ -289,7 +290,6 @@ def _load(
             load_in_4bit=quantization == "4bit",
             bnb_4bit_compute_dtype=dtype,
         )
-        options["device_map"] = device
     try:
         with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
@@ -300,6 +300,4 @@ def _load(
             f"({type(error).__name__}: {error}); give the folder of a decoder model with its "
             "tokenizer and safetensors weights."
         ) from error
-    if quantization is None:
-        lm = lm.to(device)
     return lm, tokenizer

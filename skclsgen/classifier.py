@@ -85,14 +85,14 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
     rationales : {"self", None}, default="self"
         Where explanations come from when ``fit`` is given none: written by the base model from
         text and gold label, or nowhere.
-    epochs : int, default=3
+    epochs : int, default=2
         Passes over the training data; 0 makes a zero-shot classifier.
     learning_rate : float, default=1e-3
         Peak learning rate of AdamW; rises over the first tenth of the steps, then falls as a
         cosine.
     weight_decay : float, default=0.0
         Decoupled weight decay of the adapters.
-    batch_size : int, default=16
+    batch_size : int, default=8
         Rows per optimiser step.
     max_length : int, default=None
         Longest prompt in tokens; longer texts lose their middle. By default what the model's
@@ -172,10 +172,10 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         lora_dropout: float = 0.0,
         explanation_weight: float = 0.5,
         rationales: Literal["self"] | None = "self",
-        epochs: int = 3,
+        epochs: int = 2,
         learning_rate: float = 1e-3,
         weight_decay: float = 0.0,
-        batch_size: int = 16,
+        batch_size: int = 8,
         max_length: int | None = None,
         max_new_tokens: int = 64,
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,

@@ -21,7 +21,7 @@ from .backbone import BaseModel
 from .exceptions import FallbackWarning, UnsupportedModelError
 from .token_loss import frozen_head_nll
 
-__all__ = ["DualHead", "LoraSettings", "n_adapted_layers", "share_weights"]
+__all__ = ["DualHead", "LoraSettings", "keys_and_values", "n_adapted_layers", "share_weights"]
 
 logger = logging.getLogger(__name__)
 
@@ -130,6 +130,19 @@ def decoder_layers(decoder: nn.Module, n_layers: int) -> nn.ModuleList:
     )
 
 
+def keys_and_values(cache: DynamicCache) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return what a cache holds of every layer, each of shape (rows, heads, tokens, width)."""
+    found = [
+        (getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in cache.layers
+    ]
+    if any(keys is None or values is None for keys, values in found):
+        raise UnsupportedModelError(
+            "the base model keeps something other than keys and values between tokens; use a "
+            "causal decoder with attention in every layer."
+        )
+    return cast(list[tuple[torch.Tensor, torch.Tensor]], found)
+
+
 class DualHead(nn.Module):
     """One base model with adapters in its upper layers, and two heads.
 
@@ -189,7 +202,7 @@ class DualHead(nn.Module):
         ids = torch.tensor([self.prefix_ids], device=self.base.device)
         with torch.no_grad():
             self.base.lm.get_decoder()(input_ids=ids, past_key_values=cache, use_cache=True)
-        return [(layer.keys, layer.values) for layer in cache.layers]
+        return keys_and_values(cache)
 
     def prefix_cache(self, rows: int) -> DynamicCache:
         """Return a new cache that holds the prefix for ``rows`` rows, in every layer."""
@@ -222,7 +235,7 @@ class DualHead(nn.Module):
         inject_adapter_in_model(config, self.lm)
 
     def _verbalizer_head(self, verbalizers: Sequence[Sequence[int]]) -> nn.Linear:
-        rows = self.lm.get_output_embeddings().weight
+        rows = self.lm.get_output_embeddings().get_parameter("weight")
         dtype = torch.promote_types(self.base.dtype, torch.float32)
         means = [rows[list(ids)].to(dtype).mean(dim=0) for ids in verbalizers]
         head = nn.Linear(rows.shape[1], len(means), device=rows.device, dtype=dtype)
@@ -263,7 +276,7 @@ class DualHead(nn.Module):
             )
 
     def _split_is_exact(self) -> bool:
-        vocabulary = self.lm.get_input_embeddings().weight.shape[0]
+        vocabulary = self.lm.get_input_embeddings().get_parameter("weight").shape[0]
         ids = torch.arange(3, 19, device=self.base.device).remainder(vocabulary)[None]
         try:
             with torch.no_grad():

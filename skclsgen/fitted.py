@@ -230,8 +230,8 @@ class FittedNetwork:
         replies: dict[int, Reply] = {}
         with _bar(len(prompts), "explaining", verbose) as bar:
             for rows in batches_by_length([len(p) for p in prompts], DECODE_BATCH):
-                start = prefill(live.net, [prompts[row] for row in rows])
-                logits = start.logits.double().cpu().numpy()
+                batch, start = prefill(live.net, [prompts[row] for row in rows])
+                logits = batch.double().cpu().numpy()
                 chosen = logits.argmax(axis=1).tolist()
                 if labels is not None:
                     chosen = [labels[row] for row in rows]
@@ -244,11 +244,10 @@ class FittedNetwork:
                     bar.update,
                 )
                 for row, logit, label, ids in zip(rows, logits, chosen, words, strict=True):
-                    text = live.base.tokenizer.decode(ids, skip_special_tokens=True)
                     complete = ids[-1] in live.base.stop_ids
-                    replies[row] = Reply(logit, label, " ".join(text.split()), complete)
+                    replies[row] = Reply(logit, label, live.encoder.words(ids), complete)
         return [replies[row] for row in range(len(prompts))]
 
 
-def _bar(total: int, what: str, verbose: int) -> tqdm:
+def _bar(total: int, what: str, verbose: int) -> tqdm[Any]:
     return tqdm(total=total, desc=what, unit="text", disable=verbose < 1)

@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, PreTrainedModel
 
-from .dual_head import DualHead
+from .dual_head import DualHead, keys_and_values
 
 __all__ = ["Prefill", "batches_by_length", "decode", "predict_logits", "prefill", "prefill_base"]
 
@@ -24,15 +24,12 @@ class Prefill:
 
     Attributes
     ----------
-    logits : tensor of shape (rows, classes) or None
-        The classification head's.
     cache : DynamicCache
         Keys and values of all layers, right-aligned: row ``i`` fills the last ``lengths[i]`` slots.
     lengths : tensor of shape (rows,), int64
         Tokens of each prompt, with its prefix.
     """
 
-    logits: torch.Tensor | None
     cache: DynamicCache
     lengths: torch.Tensor
 
@@ -85,11 +82,18 @@ def predict_logits(net: DualHead, prompts: Sequence[Sequence[int]]) -> torch.Ten
 
 
 @torch.no_grad()
-def prefill(net: DualHead, prompts: Sequence[Sequence[int]]) -> Prefill:
+def prefill(net: DualHead, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, Prefill]:
     """Run a batch of prompts once, for probabilities and for what generation continues from.
 
     The arithmetic is that of :func:`predict_logits`, so the probabilities agree exactly; the keys
     and values met on the way are kept besides.
+
+    Returns
+    -------
+    logits : tensor of shape (rows, classes)
+        The classification head's.
+    start : Prefill
+        For :func:`decode`.
     """
     device = net.base.device
     lengths = torch.tensor([len(p) for p in prompts], device=device)
@@ -106,7 +110,7 @@ def prefill(net: DualHead, prompts: Sequence[Sequence[int]]) -> Prefill:
     states = net.hidden_states(input_ids, trunk, cache)
     logits = net.class_logits(_last(states, prompts))
     lengths = lengths + len(net.prefix_ids)
-    return Prefill(logits, _merge(below, net.depth, cache, lengths), lengths)
+    return logits, Prefill(_merge(below, net.depth, cache, lengths), lengths)
 
 
 @torch.no_grad()
@@ -115,7 +119,7 @@ def prefill_base(lm: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> Prefi
     lengths = torch.tensor([len(p) for p in prompts], device=lm.device)
     cache = DynamicCache()
     lm.get_decoder()(input_ids=pad_ids(prompts, lm.device), past_key_values=cache, use_cache=True)
-    return Prefill(None, _merge([], 0, cache, lengths), lengths)
+    return Prefill(_merge([], 0, cache, lengths), lengths)
 
 
 def _last(states: torch.Tensor, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
@@ -139,16 +143,17 @@ def _merge(
         moved = [row.roll(shift, dims=-2) for row, shift in zip(tensor, shifts, strict=True)]
         return torch.stack(moved)
 
-    for layer in range(depth):
-        parts = [c.layers[layer] for c in below]
+    for layer, parts in enumerate(zip(*map(keys_and_values, below), strict=True)):
+        if layer == depth:
+            break
         keys, values = (
             torch.cat([pad(t, (0, 0, width - t.shape[-2], 0)) for t in tensors])
-            for tensors in ([p.keys for p in parts], [p.values for p in parts])
+            for tensors in zip(*parts, strict=True)
         )
         merged.update(keys, values, layer)
-    for layer in range(depth, len(above.layers)):
-        part = above.layers[layer]
-        merged.update(aligned(part.keys), aligned(part.values), layer)
+    for layer, (keys, values) in enumerate(keys_and_values(above)):
+        if layer >= depth:
+            merged.update(aligned(keys), aligned(values), layer)
     return merged
 
 

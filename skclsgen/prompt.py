@@ -189,6 +189,11 @@ class PromptEncoder:
             return [[i] for i in first]
         return self.label_ids
 
+    def words(self, ids: Sequence[int]) -> str:
+        """Return generated tokens as text on one line, without control tokens."""
+        text = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        return " ".join(str(text).split())
+
     def _ids_after_cue(self, words: str) -> list[int]:
         # Encoded behind the cue where the tokenizer allows: some add a space to what comes first.
         joined, cue = self.plain_ids(f"{self.cue} {words}"), self.plain_ids(self.cue)

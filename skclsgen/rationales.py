@@ -96,8 +96,7 @@ def self_rationales(
                 bar.update,
             )
             for row, reply in zip(rows, replies, strict=True):
-                text = base.tokenizer.decode(reply, skip_special_tokens=True)
-                memory[keys[row]] = first_sentence(text)
+                memory[keys[row]] = first_sentence(encoder.words(reply))
     candidates = [memory[key] for key in keys]
     while len(memory) > REMEMBERED:
         memory.pop(next(iter(memory)))

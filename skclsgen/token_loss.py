@@ -59,7 +59,7 @@ class _FrozenHeadNLL(torch.autograd.Function):
         scale: float,
         softcap: float | None,
     ) -> torch.Tensor:
-        weight = head.weight
+        weight = head.get_parameter("weight")
         rows = max(1, CHUNK // weight.shape[0])
         nll, gradient = [], []
         for chunk, target in zip(states.split(rows), targets.split(rows), strict=True):

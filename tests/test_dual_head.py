@@ -71,7 +71,7 @@ def test_every_family_generates_what_the_base_model_would(family):
     """With adapters that do nothing, replies are those of plain greedy generation."""
     net = make(family)
     opening = [[20, 21], [20], [20, 21, 22]]
-    replies = decode(net.lm, prefill(net, PROMPTS), opening, 6, frozenset({2}))
+    replies = decode(net.lm, prefill(net, PROMPTS)[1], opening, 6, frozenset({2}))
     for prompt, start, reply in zip(PROMPTS, opening, replies, strict=True):
         ids = torch.tensor([[*PREFIX, *prompt, *start]])
         with torch.no_grad():
@@ -112,7 +112,7 @@ def test_padding_and_company_do_not_change_a_row(base):
 def test_explaining_gives_the_very_probabilities_of_predicting(base):
     net = make(base)
     disturb(net)
-    assert torch.equal(prefill(net, PROMPTS).logits, predict_logits(net, PROMPTS))
+    assert torch.equal(prefill(net, PROMPTS)[0], predict_logits(net, PROMPTS))
 
 
 def test_the_shared_base_is_not_touched(base):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -65,9 +66,8 @@ def load_messages() -> Messages:
     >>> sorted(set(messages.test.labels))
     ['escalate', 'routine']
     """
-    file = files(__package__) / "messages.csv"
-    with file.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    text = (files(__package__) / "messages.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
     splits = {}
     for name in ("train", "test"):
         chosen = [row for row in rows if row["split"] == name]
