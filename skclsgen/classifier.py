@@ -10,8 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.model_selection import train_test_split
-from sklearn.utils import Tags, check_random_state, compute_sample_weight
+from sklearn.utils import Tags, compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
 from . import inputs
@@ -22,15 +21,12 @@ from .backbone import (
     resolve_device,
     resolve_dtype,
 )
-from .dual_head import LoraSettings
 from .exceptions import InvalidLabelsError
 from .explanation import Explanation, Explanations
-from .fitted import BaseModelSettings, FittedNetwork, TaskSettings
+from .fitted import FittedNetwork
+from .fitting import learn, new_network
 from .inputs import Bound, TrainingRows
 from .persistence import load_classifier, save_classifier
-from .prompt import default_instruction
-from .rationales import RationaleReport, choose_rationales
-from .training import Example, History, TrainingSettings, make_examples, seeded, train
 
 __all__ = ["CLSGenClassifier"]
 
@@ -159,6 +155,9 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
     (1, 2)
     """
 
+    classes_: np.ndarray
+    _network: FittedNetwork
+
     def __init__(
         self,
         model: str | os.PathLike[str] = DEFAULT_MODEL,
@@ -265,7 +264,8 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
                 "y has one class only (among the rows of positive weight); CLSGenClassifier "
                 "needs texts of at least two classes."
             )
-        network = self._start(classes, words)
+        if self.early_stopping:
+            inputs.check_validation_split(labels[kept], self.validation_fraction)
         rows = TrainingRows(
             [texts[i] for i in kept],
             labels[kept],
@@ -273,11 +273,21 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
             weights[kept],
             class_weights[kept],
         )
-        try:
-            history, report = self._learn(network, rows)
-        except BaseException:
-            network.release()  # a half-trained network must not be mistaken for a fitted one
-            raise
+        network = new_network(self, words, self._family_lease())
+        if self.warm_start and hasattr(self, "_network"):
+            if not np.array_equal(self.classes_, classes):
+                raise InvalidLabelsError(
+                    f"y has the labels {classes.tolist()} but warm_start goes on from a fit with "
+                    f"{self.classes_.tolist()}; use the same labels or warm_start=False."
+                )
+            if not network.same_settings(self._network):
+                raise ValueError(
+                    "warm_start goes on with the network of the last fit, but parameters of the "
+                    "model, prompt or adapters have changed since; set them back or use "
+                    "warm_start=False."
+                )
+            network = self._network
+        history, report = learn(self, network, rows)
         self.classes_ = classes
         self.base_model_ = network.live().base.info.to_dict()
         self.history_ = {name: values for name, values in asdict(history).items() if values}
@@ -300,73 +310,6 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
             inputs.check_texts([self.instruction], "instruction")
         check_optional_dependencies(self.attn_implementation, self.quantization)
         resolve_dtype(self.dtype, resolve_device(self.device))
-
-    def _start(self, classes: np.ndarray, words: list[str]) -> FittedNetwork:
-        """Return the network to train: a new one, or the last one under ``warm_start``."""
-        if self.warm_start and hasattr(self, "_network"):
-            if not np.array_equal(self.classes_, classes):
-                raise InvalidLabelsError(
-                    f"y has the labels {classes.tolist()} but warm_start goes on from a fit with "
-                    f"{self.classes_.tolist()}; use the same labels or warm_start=False."
-                )
-            return self._network
-        base = BaseModelSettings(
-            model=os.fspath(self.model),
-            revision=self.revision,
-            device=str(self.device),
-            dtype=str(self.dtype).removeprefix("torch."),
-            attn_implementation=self.attn_implementation,
-            quantization=self.quantization,
-        )
-        task = TaskSettings(
-            instruction=self.instruction or default_instruction(words),
-            label_words=tuple(words),
-            max_length=self.max_length,
-            max_new_tokens=self.max_new_tokens,
-        )
-        alpha = 2.0 * self.lora_r if self.lora_alpha is None else self.lora_alpha
-        lora = LoraSettings(self.lora_layers, self.lora_r, alpha, self.lora_dropout)
-        return FittedNetwork(base, task, lora, self._family_lease())
-
-    def _learn(self, network: FittedNetwork, rows: TrainingRows) -> tuple[History, RationaleReport]:
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        with seeded(seed):
-            live = network.live()
-            reasons, report = choose_rationales(
-                live.base,
-                rows,
-                network.task.label_words,
-                source=self.rationales if self.epochs else None,
-                max_length=live.encoder.max_length,
-                max_new_tokens=self.max_new_tokens,
-                verbose=self.verbose,
-            )
-            examples = make_examples(live.encoder, rows, reasons, self.max_new_tokens)
-            validation: list[Example] = []
-            if self.early_stopping:
-                examples, validation = train_test_split(
-                    examples,
-                    test_size=self.validation_fraction,
-                    stratify=rows.labels,
-                    random_state=seed,
-                )
-            history = train(
-                live.net,
-                examples,
-                validation,
-                TrainingSettings(
-                    epochs=self.epochs,
-                    learning_rate=self.learning_rate,
-                    weight_decay=self.weight_decay,
-                    batch_size=self.batch_size,
-                    explanation_weight=self.explanation_weight,
-                    n_iter_no_change=self.n_iter_no_change,
-                    seed=seed,
-                    verbose=self.verbose,
-                ),
-            )
-            network.keep_state()
-        return history, report
 
     # --- predicting ------------------------------------------------------------------------------
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any, TypeVar, cast
+from typing import cast
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -19,13 +17,12 @@ from transformers.pytorch_utils import Conv1D
 
 from .backbone import BaseModel
 from .exceptions import FallbackWarning, UnsupportedModelError
+from .module_tree import Inject, Skip, Tap, decoder_layers, keys_and_values, share_weights
 from .token_loss import frozen_head_nll
 
-__all__ = ["DualHead", "LoraSettings", "keys_and_values", "n_adapted_layers", "share_weights"]
+__all__ = ["DualHead", "LoraSettings", "n_adapted_layers"]
 
 logger = logging.getLogger(__name__)
-
-ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -62,85 +59,6 @@ def n_adapted_layers(layers: str | float | int, total: int) -> int:
         return total
     wanted = layers if isinstance(layers, int) else round(layers * total)
     return max(1, min(total, wanted))
-
-
-def share_weights(
-    module: ModuleT,
-    keep: Iterable[object] = (),
-    replace: Mapping[nn.Module, nn.Module] | None = None,
-) -> ModuleT:
-    """Copy the tree of modules but none of its tensors.
-
-    The copy can be given adapters or other layers without the original noticing, and costs no
-    memory to speak of.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        What to copy.
-    keep : iterable of object
-        Parts that the copy shares with the original.
-    replace : mapping of module to module, optional
-        Parts that the copy has others in place of.
-    """
-    memo: dict[int, Any] = {id(t): t for t in chain(module.parameters(), module.buffers(), keep)}
-    memo.update({id(old): new for old, new in (replace or {}).items()})
-    return copy.deepcopy(module, memo)
-
-
-class _Skip(nn.Module):
-    """Stands in for a decoder layer and hands its input on."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        # Some families look this up on the layer itself to choose its mask.
-        self.attention_type = getattr(layer, "attention_type", None)
-
-    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        return hidden_states
-
-
-class _Tap(_Skip):
-    """Remembers what flows into the first adapted layer."""
-
-    states: torch.Tensor
-
-    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        self.states = hidden_states
-        return hidden_states
-
-
-class _Inject(_Skip):
-    """Replaces what flows into the first adapted layer by stored activations."""
-
-    states: torch.Tensor
-
-    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        return self.states
-
-
-def decoder_layers(decoder: nn.Module, n_layers: int) -> nn.ModuleList:
-    """Return the list of transformer blocks of ``decoder``."""
-    for child in decoder.children():
-        if isinstance(child, nn.ModuleList) and len(child) == n_layers:
-            return child
-    raise UnsupportedModelError(
-        f"{type(decoder).__name__} has no list of {n_layers} layers; use a causal decoder of "
-        "transformers, such as Llama, Qwen, Mistral, Gemma, GPT-2 or Phi."
-    )
-
-
-def keys_and_values(cache: DynamicCache) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return what a cache holds of every layer, each of shape (rows, heads, tokens, width)."""
-    found = [
-        (getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in cache.layers
-    ]
-    if any(keys is None or values is None for keys, values in found):
-        raise UnsupportedModelError(
-            "the base model keeps something other than keys and values between tokens; use a "
-            "causal decoder with attention in every layer."
-        )
-    return cast(list[tuple[torch.Tensor, torch.Tensor]], found)
 
 
 class DualHead(nn.Module):
@@ -246,13 +164,13 @@ class DualHead(nn.Module):
 
     def _split(self, layers: nn.ModuleList, first: int) -> None:
         """Make ``trunk`` and ``top`` out of the decoder, and check them against the whole."""
-        self._tap, self._inject = _Tap(layers[first]), _Inject(layers[0])
+        self._tap, self._inject = Tap(layers[first]), Inject(layers[0])
         # The trunk has no adapters, so it is made of the base's own layers: whatever training
         # changes about this network, its activations stay what they are for everybody.
         own = self.base.lm.get_decoder()
         above = list(decoder_layers(own, len(layers)))[first:]
         trunk = share_weights(
-            own, replace={above[0]: self._tap} | {layer: _Skip(layer) for layer in above[1:]}
+            own, replace={above[0]: self._tap} | {layer: Skip(layer) for layer in above[1:]}
         )
         # The top is another view of the adapted model: the same layers and configuration, so
         # that a change of attention reaches it too.
@@ -260,7 +178,7 @@ class DualHead(nn.Module):
         top = share_weights(
             self.decoder,
             keep=[*layers[first:], self.lm.config],
-            replace={below[0]: self._inject} | {layer: _Skip(layer) for layer in below[1:]},
+            replace={below[0]: self._inject} | {layer: Skip(layer) for layer in below[1:]},
         )
         # In a tuple, because they are not to count as submodules beside ``lm``.
         self._halves = (trunk, top)

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from .backbone import BaseLease, BaseModel, load_base_model, on_release, resolve_device
 from .dual_head import DualHead, LoraSettings
 from .exceptions import BaseModelMismatchError, FallbackWarning, InvalidTextError
-from .generation import DECODE_BATCH, batches_by_length, decode, predict_logits, prefill
+from .generation import batches_by_length, decode, predict_logits, prefill
 from .prompt import PromptEncoder
 
 __all__ = ["BaseModelSettings", "FittedNetwork", "Reply", "TaskSettings"]
@@ -159,6 +159,10 @@ class FittedNetwork:
             on_release(self)
         return self._live
 
+    def same_settings(self, other: FittedNetwork) -> bool:
+        """Tell whether another network differs in its training only."""
+        return (self.base, self.task, self.lora) == (other.base, other.task, other.lora)
+
     def to_dict(self) -> dict[str, Any]:
         """Settings as plain values, for :meth:`from_dict`; without ``state``."""
         return {
@@ -195,7 +199,7 @@ class FittedNetwork:
         prompts = live.encoder.encode(texts)
         logits = np.empty((len(prompts), len(self.task.label_words)))
         with _bar(len(prompts), "predicting", verbose) as bar:
-            for rows in batches_by_length([len(p) for p in prompts], DECODE_BATCH):
+            for rows in batches_by_length([len(p) for p in prompts]):
                 batch = predict_logits(live.net, [prompts[row] for row in rows])
                 logits[rows] = batch.double().cpu().numpy()
                 bar.update(len(rows))
@@ -229,17 +233,19 @@ class FittedNetwork:
         prompts = live.encoder.encode(texts)
         replies: dict[int, Reply] = {}
         with _bar(len(prompts), "explaining", verbose) as bar:
-            for rows in batches_by_length([len(p) for p in prompts], DECODE_BATCH):
+            for rows in batches_by_length([len(p) for p in prompts]):
                 batch, start = prefill(live.net, [prompts[row] for row in rows])
                 logits = batch.double().cpu().numpy()
                 chosen = logits.argmax(axis=1).tolist()
                 if labels is not None:
                     chosen = [labels[row] for row in rows]
+                openings = [live.encoder.opening(label) for label in chosen]
+                taken = int(start.lengths.max()) + max(len(ids) for ids in openings)
                 words = decode(
                     live.net.lm,
                     start,
-                    [live.encoder.opening(label) for label in chosen],
-                    max_new_tokens,
+                    openings,
+                    min(max_new_tokens, live.base.context_length - taken),
                     live.base.stop_ids,
                     bar.update,
                 )

@@ -10,12 +10,15 @@ from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, PreTrainedModel
 
-from .dual_head import DualHead, keys_and_values
+from .dual_head import DualHead
+from .module_tree import keys_and_values
 
 __all__ = ["Prefill", "batches_by_length", "decode", "predict_logits", "prefill", "prefill_base"]
 
 #: Rows decoded together: each step reads all weights once, however many rows share the reading.
 DECODE_BATCH = 32
+#: Tokens (with padding) predicted or prefilled together, which bounds memory.
+BATCH_TOKENS = 2**14
 
 
 @dataclass
@@ -34,16 +37,31 @@ class Prefill:
     lengths: torch.Tensor
 
 
-def batches_by_length(lengths: Sequence[int], size: int) -> list[list[int]]:
+def batches_by_length(
+    lengths: Sequence[int], rows: int = DECODE_BATCH, tokens: int = BATCH_TOKENS
+) -> list[list[int]]:
     """Group row numbers into batches of rows of similar length, longest first.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        Tokens of each row.
+    rows, tokens : int
+        Most rows, and most tokens with padding, of a batch; a single row may be longer.
 
     Examples
     --------
-    >>> batches_by_length([3, 9, 4, 8], 2)
+    >>> batches_by_length([3, 9, 4, 8], rows=2)
     [[1, 3], [2, 0]]
     """
-    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    return [order[i : i + size] for i in range(0, len(order), size)]
+    batches: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        last = batches[-1] if batches else []
+        if last and len(last) < rows and (len(last) + 1) * lengths[last[0]] <= tokens:
+            last.append(row)
+        else:
+            batches.append([row])
+    return batches
 
 
 def pad_ids(rows: Sequence[Sequence[int]], device: torch.device) -> torch.Tensor:

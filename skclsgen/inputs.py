@@ -298,6 +298,23 @@ def class_indices(labels: Any, classes: np.ndarray, n_texts: int) -> list[int]:
     return [index[value] for value in values]
 
 
+def check_validation_split(labels: np.ndarray, fraction: float) -> None:
+    """Raise ``ValueError`` if a stratified share of the rows cannot be held out.
+
+    Both parts need a row of every class: the held-out one so that its loss says something.
+    """
+    counts = np.bincount(labels)
+    counts = counts[counts > 0]
+    held_out = int(np.ceil(fraction * len(labels)))
+    if counts.min() < 2 or min(held_out, len(labels) - held_out) < len(counts):
+        raise ValueError(
+            f"early_stopping holds out {held_out} of {len(labels)} rows "
+            f"(validation_fraction={fraction:g}), too few for {len(counts)} classes of which the "
+            f"rarest has {counts.min()} rows; raise validation_fraction, add rows, or use "
+            "early_stopping=False."
+        )
+
+
 def check_explanations(explanations: Any, n_texts: int) -> list[str | None] | None:
     """Return one explanation or ``None`` per text; blank strings count as ``None``.
 

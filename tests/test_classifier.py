@@ -194,6 +194,41 @@ def test_warm_start_goes_on(tiny):
     assert twin.fit(TEXTS, alternate(1, 0)).history_["loss"][0] < 0.7 * losses[0]
 
 
+@pytest.mark.parametrize("change", [{"lora_r": 2}, {"instruction": "Judge."}, {"dtype": "float64"}])
+def test_warm_start_with_another_network(tiny, change):
+    clf = CLSGenClassifier(tiny, **{**EASY, "epochs": 1}, warm_start=True)
+    clf.fit(TEXTS, alternate(1, 0))
+    clf.set_params(learning_rate=1e-3).fit(TEXTS, alternate(1, 0))
+    with pytest.raises(ValueError, match="parameters of the model, prompt or adapters have chang"):
+        clf.set_params(**change).fit(TEXTS, alternate(1, 0))
+
+
+def test_networks_go_without_waiting_for_the_garbage_collector(tiny):
+    """So that memory on a device is free before the next fit of a search."""
+    import gc
+    import weakref
+
+    clf = CLSGenClassifier(tiny, **{**EASY, "epochs": 1}).fit(TEXTS, alternate(1, 0))
+    clf.explain(TEXTS[:2], max_new_tokens=2)
+    gc.collect()
+    net = weakref.ref(clf._network.live().net)
+    gc.disable()
+    try:
+        del clf
+        assert net() is None
+    finally:
+        gc.enable()
+
+
+def test_long_replies_end_with_the_context(tiny):
+    clf = CLSGenClassifier(tiny, **{**EASY, "epochs": 0}).fit(TEXTS, alternate(1, 0))
+    base = clf._network.live().base
+    reply = clf.explain(TEXTS[:1], max_new_tokens=10**6)[0]
+    encoder = clf._network.live().encoder
+    used = len(encoder.prefix_ids) + len(encoder.encode(TEXTS[:1])[0])
+    assert used + len(encoder.plain_ids(reply.text)) <= base.context_length + 5
+
+
 def test_failed_fit_leaves_the_last_one(tiny, monkeypatch):
     clf = CLSGenClassifier(tiny, **EASY, warm_start=True).fit(TEXTS, alternate(1, 0))
     before = clf.predict_proba(TEXTS), clf.history_

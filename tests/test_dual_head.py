@@ -5,7 +5,7 @@ import torch
 from conftest import FAMILIES, build_model
 from torch.nn.functional import cross_entropy
 
-from skclsgen import dual_head
+from skclsgen import module_tree
 from skclsgen.backbone import load_base_model
 from skclsgen.dual_head import DualHead, LoraSettings, n_adapted_layers
 from skclsgen.exceptions import FallbackWarning
@@ -168,7 +168,7 @@ def test_a_family_that_cannot_be_split_is_run_whole_with_a_warning(base, monkeyp
     def wrong(self, hidden_states, *args, **kwargs):
         return self.states * 2
 
-    monkeypatch.setattr(dual_head._Inject, "forward", wrong)
+    monkeypatch.setattr(module_tree.Inject, "forward", wrong)
     with pytest.warns(FallbackWarning, match="cannot be split"):
         net = make(base)
     assert net.depth == 0

@@ -162,6 +162,11 @@ def test_bad_instruction(clf, value):
         clf.set_params(instruction=value).fit(TEXTS, Y)
 
 
+def test_too_few_rows_for_early_stopping(clf):
+    with pytest.raises(ValueError, match="early_stopping holds out 1 of 4 rows"):
+        clf.set_params(early_stopping=True).fit(TEXTS, Y)
+
+
 def test_bad_class_weight(clf):
     with pytest.raises(ValueError, match="class_weight"):
         clf.set_params(class_weight="heavy").fit(TEXTS, Y)

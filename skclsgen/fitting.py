@@ -1,0 +1,118 @@
+"""From an estimator's parameters and checked rows to a trained network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+
+from .backbone import BaseLease
+from .dual_head import LoraSettings
+from .fitted import BaseModelSettings, FittedNetwork, TaskSettings
+from .inputs import TrainingRows
+from .prompt import default_instruction
+from .rationales import RationaleReport, choose_rationales
+from .training import Example, History, TrainingSettings, make_examples, seeded, train
+
+if TYPE_CHECKING:
+    from .classifier import CLSGenClassifier
+
+__all__ = ["learn", "new_network"]
+
+
+def new_network(
+    params: CLSGenClassifier, label_words: Sequence[str], lease: BaseLease
+) -> FittedNetwork:
+    """Return an untrained network as the estimator's parameters describe it.
+
+    Parameters
+    ----------
+    params : CLSGenClassifier
+        Read for its parameters only.
+    label_words : sequence of str
+        Words of each class.
+    lease : BaseLease
+        Keeps the base model for the estimator's family of clones.
+    """
+    base = BaseModelSettings(
+        model=os.fspath(params.model),
+        revision=params.revision,
+        device=str(params.device),
+        dtype=str(params.dtype).removeprefix("torch."),
+        attn_implementation=params.attn_implementation,
+        quantization=params.quantization,
+    )
+    task = TaskSettings(
+        instruction=params.instruction or default_instruction(label_words),
+        label_words=tuple(label_words),
+        max_length=params.max_length,
+        max_new_tokens=params.max_new_tokens,
+    )
+    alpha = 2.0 * params.lora_r if params.lora_alpha is None else params.lora_alpha
+    lora = LoraSettings(params.lora_layers, params.lora_r, alpha, params.lora_dropout)
+    return FittedNetwork(base, task, lora, lease)
+
+
+def learn(
+    params: CLSGenClassifier, network: FittedNetwork, rows: TrainingRows
+) -> tuple[History, RationaleReport]:
+    """Train a network and keep its state.
+
+    If anything goes wrong, the network falls back to the state it had before.
+
+    Parameters
+    ----------
+    params : CLSGenClassifier
+        Read for its parameters only.
+    network : FittedNetwork
+        Trained in place.
+    rows : TrainingRows
+        What to learn from.
+    """
+    seed = int(check_random_state(params.random_state).randint(2**31 - 1))
+    try:
+        with seeded(seed):
+            examples, report = _examples(params, network, rows)
+            validation: list[Example] = []
+            if params.early_stopping:
+                examples, validation = train_test_split(
+                    examples,
+                    test_size=params.validation_fraction,
+                    stratify=rows.labels,
+                    random_state=seed,
+                )
+            settings = TrainingSettings(
+                epochs=params.epochs,
+                learning_rate=params.learning_rate,
+                weight_decay=params.weight_decay,
+                batch_size=params.batch_size,
+                explanation_weight=params.explanation_weight,
+                n_iter_no_change=params.n_iter_no_change,
+                seed=seed,
+                verbose=params.verbose,
+            )
+            history = train(network.live().net, examples, validation, settings)
+            network.keep_state()
+    except BaseException:
+        network.release()
+        raise
+    return history, report
+
+
+def _examples(
+    params: CLSGenClassifier, network: FittedNetwork, rows: TrainingRows
+) -> tuple[list[Example], RationaleReport]:
+    live = network.live()
+    reasons, report = choose_rationales(
+        live.base,
+        rows,
+        network.task.label_words,
+        source=params.rationales if params.epochs else None,
+        max_length=live.encoder.max_length,
+        max_new_tokens=params.max_new_tokens,
+        verbose=params.verbose,
+    )
+    return make_examples(live.encoder, rows, reasons, params.max_new_tokens), report

@@ -1,0 +1,76 @@
+import pytest
+import torch
+
+from skclsgen.backbone import load_base_model
+from skclsgen.dual_head import DualHead, LoraSettings
+from skclsgen.generation import batches_by_length, decode, prefill, prefill_base
+
+PREFIX = [1, 30, 31]
+PROMPTS = [[40, 41, 42, 43], list(range(60, 90)), [50]]
+
+
+@pytest.fixture(scope="module")
+def base(tiny):
+    return load_base_model(tiny, dtype="float32")
+
+
+def greedy(base, ids, new, stop=2):
+    ids = torch.tensor([ids])
+    out = base.lm.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=new,
+        do_sample=False,
+        pad_token_id=2,
+        eos_token_id=stop,
+    )
+    return out[0, ids.shape[1] :].tolist()
+
+
+def test_batches_hold_every_row_once_within_bounds():
+    lengths = [5, 100, 7, 64, 64, 1, 300]
+    batches = batches_by_length(lengths, rows=3, tokens=200)
+    assert sorted(row for batch in batches for row in batch) == list(range(7))
+    assert batches[0] == [6]
+    for batch in batches:
+        assert len(batch) <= 3
+        assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= 200
+
+
+def test_base_model_continues_as_generate_does(base):
+    start = prefill_base(base.lm, PROMPTS)
+    replies = decode(base.lm, start, [[20]] * 3, 8, frozenset({2}))
+    assert replies == [greedy(base, [*prompt, 20], 8) for prompt in PROMPTS]
+
+
+def test_rows_end_at_stop_tokens_one_by_one(base):
+    """Each row's third token is made a stop token; the others go on undisturbed."""
+    free = [greedy(base, [*prompt, 20], 8) for prompt in PROMPTS]
+    stop = free[0][2]
+    finished = []
+    replies = decode(
+        base.lm, prefill_base(base.lm, PROMPTS), [[20]] * 3, 8, frozenset({stop}), finished.append
+    )
+    expected = [row[: row.index(stop) + 1] if stop in row else row for row in free]
+    assert replies == expected
+    assert len(replies[0]) <= 3
+    assert sum(finished) == 3
+
+
+def test_prefill_keeps_every_layer_right_aligned(base):
+    net = DualHead(base, PREFIX, [[10], [11]], LoraSettings(1, 4, 8.0, 0.0)).eval()
+    logits, start = prefill(net, PROMPTS)
+    assert logits.shape == (3, 2)
+    assert start.lengths.tolist() == [7, 33, 4]
+    assert len(start.cache.layers) == 3
+    for row, prompt in enumerate(PROMPTS):
+        ids = torch.tensor([[*PREFIX, *prompt]])
+        with torch.no_grad():
+            alone = base.lm(ids, use_cache=True).past_key_values
+        for found, expected in zip(start.cache.layers, alone.layers, strict=True):
+            torch.testing.assert_close(
+                found.keys[row, :, -ids.shape[1] :], expected.keys[0], atol=1e-5, rtol=1e-4
+            )
+            torch.testing.assert_close(
+                found.values[row, :, -ids.shape[1] :], expected.values[0], atol=1e-5, rtol=1e-4
+            )
