@@ -138,9 +138,10 @@ class Explanations(Sequence[Explanation]):
         )
 
 
-_CELL = "text-align:left;vertical-align:top;padding:6px 10px"
+_CELL = "text-align:left;vertical-align:top;padding:6px 10px;overflow-wrap:anywhere"
 _HEADER = "".join(
-    f'<th style="{_CELL}">{name}</th>' for name in ("Text", "Label", "Probability", "Explanation")
+    f'<th style="{_CELL};white-space:nowrap">{name}</th>'
+    for name in ("Text", "Label", "Probability", "Explanation")
 )
 
 
@@ -156,7 +157,7 @@ def _html_row(e: Explanation) -> str:
     ending = "" if e.complete else " …"
     cells = (
         f'<td style="{_CELL};max-width:28em;white-space:pre-wrap">{_html(e.source, 400)}</td>',
-        f'<td style="{_CELL}"><b>{_html(e.label)}</b>{asked}</td>',
+        f'<td style="{_CELL};min-width:6em"><b>{_html(e.label)}</b>{asked}</td>',
         f'<td style="{_CELL}">{bar}</td>',
         f'<td style="{_CELL};max-width:28em">{_html(e.text)}{ending}</td>',
     )
