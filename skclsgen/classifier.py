@@ -83,7 +83,7 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         text and gold label, or nowhere.
     epochs : int, default=2
         Passes over the training data; 0 makes a zero-shot classifier.
-    learning_rate : float, default=1e-3
+    learning_rate : float, default=2e-3
         Peak learning rate of AdamW; rises over the first tenth of the steps, then falls as a
         cosine.
     weight_decay : float, default=0.0
@@ -172,7 +172,7 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         explanation_weight: float = 0.5,
         rationales: Literal["self"] | None = "self",
         epochs: int = 2,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 2e-3,
         weight_decay: float = 0.0,
         batch_size: int = 8,
         max_length: int | None = None,
