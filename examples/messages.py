@@ -73,7 +73,7 @@ def draw(probabilities: dict[str, np.ndarray], gold: np.ndarray, file: Path) -> 
     for label, rows, colour in (("escalate", gold, "#c8553d"), ("routine", ~gold, "#4c8dd6")):
         left.hist(proba[rows], bins, alpha=0.65, label=label, color=colour)
     left.set(xlabel="probability of escalate", ylabel="test messages", title="CLSGenClassifier")
-    left.legend(title="true label")
+    left.legend(title="true label", loc="upper center")
     for (name, scores), colour in zip(probabilities.items(), ("#222222", "#999999"), strict=True):
         RocCurveDisplay.from_predictions(
             gold, scores, name=name, ax=right, curve_kwargs={"color": colour}

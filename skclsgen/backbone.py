@@ -157,6 +157,7 @@ def load_base_model(
     attn_implementation: str = "auto",
     quantization: str | None = None,
     trust_remote_code: bool = False,
+    verbose: int = 0,
 ) -> BaseModel:
     """Return the base model, loading it only if no live estimator of this process has it.
 
@@ -176,6 +177,8 @@ def load_base_model(
         Load the base quantised by bitsandbytes.
     trust_remote_code : bool, default=False
         Let a Hub repository run its own code.
+    verbose : int, default=0
+        Show progress of a first conversion from 1 up.
 
     Returns
     -------
@@ -201,7 +204,10 @@ def load_base_model(
         if base is None:
             info = find_base_model(model, revision)
             logger.info("loading %s from %s (%s)", info.model, info.path, info.source)
-            lm, tokenizer = _load(info, *options, trust_remote_code=trust_remote_code)
+            folder = Path(info.path)
+            if info.source in ("gguf", "embedded"):
+                folder = convert_gguf(folder, info.fingerprint, verbose)
+            lm, tokenizer = _load(info, folder, *options, trust_remote_code=trust_remote_code)
             base = _loaded[key] = BaseModel(info, lm, tokenizer, attn_implementation)
         return base
 
@@ -266,6 +272,7 @@ def check_optional_dependencies(attn_implementation: str, quantization: str | No
 
 def _load(
     info: BaseModelInfo,
+    folder: Path,
     device: str,
     dtype: torch.dtype,
     attn_implementation: str,
@@ -273,9 +280,6 @@ def _load(
     *,
     trust_remote_code: bool,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    folder = Path(info.path)
-    if info.source in ("gguf", "embedded"):
-        folder = convert_gguf(folder, info.fingerprint)
     options: dict[str, Any] = {
         "dtype": dtype,
         "device_map": device,

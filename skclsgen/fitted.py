@@ -35,14 +35,14 @@ class BaseModelSettings:
     attn_implementation: str
     quantization: str | None
 
-    def load(self) -> BaseModel:
-        """Return the base model; on the CPU if the chosen device is absent here."""
+    def load(self, verbose: int = 0) -> BaseModel:
+        """Return the base model; on another device if the chosen one is absent here."""
         try:
             resolve_device(self.device)
         except ValueError as error:
             warnings.warn(f"{error} Using 'auto'.", FallbackWarning, stacklevel=2)
-            return replace(self, device="auto").load()
-        return load_base_model(**asdict(self))
+            return replace(self, device="auto").load(verbose)
+        return load_base_model(**asdict(self), verbose=verbose)
 
 
 @dataclass(frozen=True)
@@ -138,10 +138,10 @@ class FittedNetwork:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_live": None}
 
-    def live(self) -> _Live:
+    def live(self, verbose: int = 0) -> _Live:
         """Return base model, encoder and network, built if need be."""
         if self._live is None:
-            base = self.base.load()
+            base = self.base.load(verbose)
             found = base.info.fingerprint
             if self.fingerprint is not None and found != self.fingerprint:
                 raise BaseModelMismatchError(
@@ -195,7 +195,7 @@ class FittedNetwork:
 
     def predict_logits(self, texts: Sequence[str], verbose: int = 0) -> np.ndarray:
         """Class logits of every text, shape (texts, classes), float64."""
-        live = self.live()
+        live = self.live(verbose)
         prompts = live.encoder.encode(texts)
         logits = np.empty((len(prompts), len(self.task.label_words)))
         with _bar(len(prompts), "predicting", verbose) as bar:
@@ -229,7 +229,7 @@ class FittedNetwork:
         list of Reply
             In the order of ``texts``.
         """
-        live = self.live()
+        live = self.live(verbose)
         prompts = live.encoder.encode(texts)
         replies: dict[int, Reply] = {}
         with _bar(len(prompts), "explaining", verbose) as bar:

@@ -105,7 +105,7 @@ def learn(
 def _examples(
     params: CLSGenClassifier, network: FittedNetwork, rows: TrainingRows
 ) -> tuple[list[Example], RationaleReport]:
-    live = network.live()
+    live = network.live(params.verbose)
     reasons, report = choose_rationales(
         live.base,
         rows,

@@ -11,13 +11,16 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import transformers
 from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import RepositoryNotFoundError
+from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from .exceptions import ModelNotFoundError, OptionalDependencyError
@@ -186,11 +189,20 @@ def cache_folder() -> Path:
     return Path(root).expanduser() / "skclsgen"
 
 
-def convert_gguf(file: Path, fingerprint: str) -> Path:
+def convert_gguf(file: Path, fingerprint: str, verbose: int = 0) -> Path:
     """Convert a GGUF file to a safetensors folder once, and return that folder.
 
     Reading a GGUF takes some 20 s, the converted folder well under one. The folder appears
     atomically: a killed or concurrent conversion leaves no half-written one behind.
+
+    Parameters
+    ----------
+    file : Path
+        The GGUF file.
+    fingerprint : str
+        Of the file; part of the folder's name.
+    verbose : int, default=0
+        Show a progress bar from 1 up.
     """
     target = cache_folder() / f"{file.stem}-{fingerprint[:16]}"
     if target.is_dir():
@@ -203,9 +215,12 @@ def convert_gguf(file: Path, fingerprint: str) -> Path:
     logger.info("converting %s once into %s", file.name, target)
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    bar = tqdm(total=2, desc="converting the model once", unit="part", disable=verbose < 1)
     try:
-        with quiet_transformers():
+        with bar, quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+            tokenizer.save_pretrained(scratch)
+            bar.update()
             lm = AutoModelForCausalLM.from_pretrained(
                 file.parent,
                 gguf_file=file.name,
@@ -213,8 +228,8 @@ def convert_gguf(file: Path, fingerprint: str) -> Path:
                 # One type whatever the machine, so that weights agree between machines.
                 dtype=torch.bfloat16,
             )
-            tokenizer.save_pretrained(scratch)
             lm.save_pretrained(scratch)
+            bar.update()
         with contextlib.suppress(OSError):  # another process may have finished first
             scratch.rename(target)
     finally:
@@ -230,7 +245,9 @@ def quiet_transformers() -> Iterator[None]:
     log.set_verbosity_error()
     log.disable_progress_bar()
     try:
-        yield
+        # Some bars come straight from tqdm and heed no setting of transformers.
+        with patch.object(tqdm, "__init__", partialmethod(tqdm.__init__, disable=True)):
+            yield
     finally:
         log.set_verbosity(verbosity)
         if bars:

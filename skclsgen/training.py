@@ -172,6 +172,8 @@ def train(
         Mean losses per epoch.
     """
     history = History()
+    if not settings.epochs:
+        return history
     rng = np.random.default_rng(settings.seed)
     steps = math.ceil(len(examples) / settings.batch_size) * settings.epochs
     optimizer = MasterAdamW(net, settings.learning_rate, settings.weight_decay)
