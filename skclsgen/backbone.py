@@ -157,6 +157,7 @@ def load_base_model(
     attn_implementation: str = "auto",
     quantization: str | None = None,
     trust_remote_code: bool = False,
+    fingerprint: str | None = None,
     verbose: int = 0,
 ) -> BaseModel:
     """Return the base model, loading it only if no live estimator of this process has it.
@@ -177,6 +178,8 @@ def load_base_model(
         Load the base quantised by bitsandbytes.
     trust_remote_code : bool, default=False
         Let a Hub repository run its own code.
+    fingerprint : str, optional
+        Of the model wanted, where several places have one of that name.
     verbose : int, default=0
         Show progress of a first conversion from 1 up.
 
@@ -198,16 +201,13 @@ def load_base_model(
     resolved_dtype = resolve_dtype(dtype, resolved_device)
     check_optional_dependencies(attn_implementation, quantization)
     options = (str(resolved_device), resolved_dtype, attn_implementation, quantization)
-    key = (str(model), revision, trust_remote_code, *options)
     with _load_lock:
+        info = find_base_model(model, revision, fingerprint)
+        key = (info.path, info.fingerprint, trust_remote_code, *options)
         base = _loaded.get(key)
         if base is None:
-            info = find_base_model(model, revision)
             logger.info("loading %s from %s (%s)", info.model, info.path, info.source)
-            folder = Path(info.path)
-            if info.source in ("gguf", "embedded"):
-                folder = convert_gguf(folder, info.fingerprint, verbose)
-            lm, tokenizer = _load(info, folder, *options, trust_remote_code=trust_remote_code)
+            lm, tokenizer = _load(info, *options, trust_remote_code, verbose)
             base = _loaded[key] = BaseModel(info, lm, tokenizer, attn_implementation)
         return base
 
@@ -222,7 +222,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     """
     if device == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)
-        return found if found is not None else torch.device("cpu")
+        device = found if found is not None else "cpu"
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError, NotImplementedError):
@@ -243,7 +243,7 @@ def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype
                 "'bfloat16', 'float16' or 'float64'."
             )
         return named
-    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.bfloat16
     if device.type == "cpu":
         # Emulated bfloat16 is slower than float32, so it takes instructions made for it.
@@ -272,13 +272,12 @@ def check_optional_dependencies(attn_implementation: str, quantization: str | No
 
 def _load(
     info: BaseModelInfo,
-    folder: Path,
     device: str,
     dtype: torch.dtype,
     attn_implementation: str,
     quantization: str | None,
-    *,
     trust_remote_code: bool,
+    verbose: int,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     options: dict[str, Any] = {
         "dtype": dtype,
@@ -294,11 +293,16 @@ def _load(
             load_in_4bit=quantization == "4bit",
             bnb_4bit_compute_dtype=dtype,
         )
+    folder = Path(info.path)
     try:
+        if info.source in ("gguf", "embedded"):
+            folder = convert_gguf(folder, info.fingerprint, verbose)
         with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
             lm = AutoModelForCausalLM.from_pretrained(folder, **options)
-    except (OSError, ValueError, KeyError) as error:
+    except OptionalDependencyError:
+        raise
+    except (OSError, ValueError, KeyError, IndexError) as error:
         raise UnsupportedModelError(
             f"model={info.model!r} could not be loaded as a causal language model "
             f"({type(error).__name__}: {error}); give the folder of a decoder model with its "

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags, compute_sample_weight
@@ -257,7 +258,6 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         weights = inputs.check_weights(sample_weight, len(texts))
         given = inputs.check_explanations(explanations, len(texts))
         words = inputs.label_words(classes, self.label_names)
-        class_weights = compute_sample_weight(self.class_weight, classes[labels])
         kept = np.flatnonzero(weights)  # a row of no weight is as good as absent
         if len(np.unique(labels[kept])) < 2:
             raise InvalidLabelsError(
@@ -271,7 +271,7 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
             labels[kept],
             None if given is None else [given[i] for i in kept],
             weights[kept],
-            class_weights[kept],
+            compute_sample_weight(self.class_weight, classes[labels[kept]]),
         )
         network = new_network(self, words, self._family_lease())
         if self.warm_start and hasattr(self, "_network"):
@@ -309,7 +309,12 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         if self.instruction is not None:
             inputs.check_texts([self.instruction], "instruction")
         check_optional_dependencies(self.attn_implementation, self.quantization)
-        resolve_dtype(self.dtype, resolve_device(self.device))
+        dtype = resolve_dtype(self.dtype, resolve_device(self.device))
+        if self.epochs and dtype is torch.float16:
+            raise ValueError(
+                f"dtype={self.dtype!r} has too small a range to train in; use 'auto', 'bfloat16' "
+                "or 'float32' (or epochs=0)."
+            )
 
     # --- predicting ------------------------------------------------------------------------------
 

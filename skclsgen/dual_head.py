@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import cast
 
 import torch
@@ -57,8 +58,8 @@ def n_adapted_layers(layers: str | float | int, total: int) -> int:
     """
     if isinstance(layers, str):
         return total
-    wanted = layers if isinstance(layers, int) else round(layers * total)
-    return max(1, min(total, wanted))
+    wanted = layers if isinstance(layers, Integral) else round(layers * total)
+    return max(1, min(total, int(wanted)))
 
 
 class DualHead(nn.Module):
@@ -155,12 +156,21 @@ class DualHead(nn.Module):
     def _verbalizer_head(self, verbalizers: Sequence[Sequence[int]]) -> nn.Linear:
         rows = self.lm.get_output_embeddings().get_parameter("weight")
         dtype = torch.promote_types(self.base.dtype, torch.float32)
-        means = [rows[list(ids)].to(dtype).mean(dim=0) for ids in verbalizers]
-        head = nn.Linear(rows.shape[1], len(means), device=rows.device, dtype=dtype)
+        bias = getattr(self.lm.get_output_embeddings(), "bias", None)
+        head = nn.Linear(rows.shape[1], len(verbalizers), device=rows.device, dtype=dtype)
         with torch.no_grad():
-            head.weight.copy_(torch.stack(means))
             head.bias.zero_()
+            for label, ids in enumerate(map(list, verbalizers)):
+                head.weight[label] = rows[ids].to(dtype).mean(dim=0) * self._logit_scale()
+                if bias is not None:
+                    head.bias[label] = bias[ids].to(dtype).mean() * self._logit_scale()
         return head
+
+    def _logit_scale(self) -> float:
+        """What the family multiplies vocabulary logits by."""
+        config = self.lm.config.get_text_config()
+        scale = getattr(config, "logit_scale", None) or 1.0  # Cohere
+        return float(scale / (getattr(config, "logits_scaling", None) or 1.0))  # Granite
 
     def _split(self, layers: nn.ModuleList, first: int) -> None:
         """Make ``trunk`` and ``top`` out of the decoder, and check them against the whole."""
@@ -172,12 +182,13 @@ class DualHead(nn.Module):
         trunk = share_weights(
             own, replace={above[0]: self._tap} | {layer: Skip(layer) for layer in above[1:]}
         )
-        # The top is another view of the adapted model: the same layers and configuration, so
-        # that a change of attention reaches it too.
+        # The top is another view of the adapted model: the same layers, and the same
+        # configurations (some models have several), so that a change of attention reaches it too.
         below = list(layers[:first])
+        configs = {id(m.config): m.config for m in self.lm.modules() if hasattr(m, "config")}
         top = share_weights(
             self.decoder,
-            keep=[*layers[first:], self.lm.config],
+            keep=[*layers[first:], *configs.values()],
             replace={below[0]: self._inject} | {layer: Skip(layer) for layer in below[1:]},
         )
         # In a tuple, because they are not to count as submodules beside ``lm``.
@@ -290,11 +301,9 @@ class DualHead(nn.Module):
         tensor of shape (tokens,)
             In nats.
         """
-        config = self.lm.config.get_text_config()
-        scale = getattr(config, "logit_scale", None) or 1.0  # Cohere
-        scale /= getattr(config, "logits_scaling", None) or 1.0  # Granite
-        softcap = getattr(config, "final_logit_softcapping", None)  # Gemma 2
-        return frozen_head_nll(states, self.lm.get_output_embeddings(), targets, scale, softcap)
+        softcap = getattr(self.lm.config.get_text_config(), "final_logit_softcapping", None)
+        head = self.lm.get_output_embeddings()
+        return frozen_head_nll(states, head, targets, self._logit_scale(), softcap)
 
     def losses(
         self,

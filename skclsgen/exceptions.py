@@ -12,6 +12,7 @@ __all__ = [
     "ModelNotFoundError",
     "OptionalDependencyError",
     "SavedModelError",
+    "TrainingDivergedError",
     "TruncationWarning",
     "UnsupportedModelError",
 ]
@@ -53,8 +54,12 @@ class BaseModelMismatchError(CLSGenError, ValueError):
     """The base model at hand is not the one the classifier was trained on."""
 
 
+class TrainingDivergedError(CLSGenError, ArithmeticError):
+    """The loss became infinite or NaN."""
+
+
 class TruncationWarning(UserWarning):
-    """Some texts were longer than the model's context and lost their middle."""
+    """Some texts or explanations were longer than the model's context and lost their middle."""
 
 
 class FallbackWarning(UserWarning):

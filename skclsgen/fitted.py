@@ -6,6 +6,7 @@ machines with other hardware; the network is rebuilt when it is first needed.
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -35,14 +36,17 @@ class BaseModelSettings:
     attn_implementation: str
     quantization: str | None
 
-    def load(self, verbose: int = 0) -> BaseModel:
-        """Return the base model; on another device if the chosen one is absent here."""
+    def load(self, fingerprint: str | None = None, verbose: int = 0) -> BaseModel:
+        """Return the base model; on another device if the chosen one is absent here.
+
+        Where several places have a model of that name, the one of that fingerprint is taken.
+        """
         try:
             resolve_device(self.device)
         except ValueError as error:
             warnings.warn(f"{error} Using 'auto'.", FallbackWarning, stacklevel=2)
-            return replace(self, device="auto").load(verbose)
-        return load_base_model(**asdict(self), verbose=verbose)
+            return replace(self, device="auto").load(fingerprint, verbose)
+        return load_base_model(**asdict(self), fingerprint=fingerprint, verbose=verbose)
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,15 @@ class TaskSettings:
         Longest prompt in tokens; ``None`` for what the model's context holds.
     max_new_tokens : int
         Longest explanation in tokens, in training and by default in ``explain``.
+    frame : pair of str, optional
+        What stands before and after the text, once the chat template has been rendered.
     """
 
     instruction: str
     label_words: tuple[str, ...]
     max_length: int | None
     max_new_tokens: int
+    frame: tuple[str, str] | None = None
 
     def encoder(self, base: BaseModel) -> PromptEncoder:
         """Return the prompt encoder for ``base``."""
@@ -78,7 +85,9 @@ class TaskSettings:
                 "max_length or max_new_tokens."
             )
         length = available if self.max_length is None else self.max_length
-        return PromptEncoder(base.tokenizer, self.instruction, self.label_words, length)
+        return PromptEncoder(
+            base.tokenizer, self.instruction, self.label_words, length, frame=self.frame
+        )
 
 
 @dataclass(frozen=True)
@@ -134,40 +143,50 @@ class FittedNetwork:
         self.state: dict[str, torch.Tensor] | None = None
         self.fingerprint: str | None = None
         self._live: _Live | None = None
+        self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_live": None}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_live", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _live=None, _lock=threading.RLock())
 
     def live(self, verbose: int = 0) -> _Live:
         """Return base model, encoder and network, built if need be."""
-        if self._live is None:
-            base = self.base.load(verbose)
-            found = base.info.fingerprint
-            if self.fingerprint is not None and found != self.fingerprint:
-                raise BaseModelMismatchError(
-                    f"model={self.base.model!r} is not the model the classifier was trained on "
-                    f"(fingerprint {found[:12]} instead of {self.fingerprint[:12]}); give the "
-                    "original model, or fit again."
-                )
-            encoder = self.task.encoder(base)
-            net = DualHead(base, encoder.prefix_ids, encoder.verbalizers(), self.lora).eval()
-            if self.state is not None:
-                net.load_trained_state(self.state)
-            self.fingerprint = found
-            self.lease.base = base
-            self._live = _Live(base, encoder, net)
-            on_release(self)
-        return self._live
+        with self._lock:
+            if self._live is None:
+                self._live = self._build(verbose)
+                on_release(self)
+            return self._live
+
+    def _build(self, verbose: int) -> _Live:
+        base = self.base.load(self.fingerprint, verbose)
+        found = base.info.fingerprint
+        if self.fingerprint is not None and found != self.fingerprint:
+            raise BaseModelMismatchError(
+                f"model={self.base.model!r} is not the model the classifier was trained on "
+                f"(fingerprint {found[:12]} instead of {self.fingerprint[:12]}); give the "
+                "original model, or fit again."
+            )
+        encoder = self.task.encoder(base)
+        net = DualHead(base, encoder.prefix_ids, encoder.verbalizers(), self.lora).eval()
+        if self.state is not None:
+            net.load_trained_state(self.state)
+        self.task = replace(self.task, frame=encoder.frame)
+        self.fingerprint = found
+        self.lease.base = base
+        return _Live(base, encoder, net)
 
     def same_settings(self, other: FittedNetwork) -> bool:
         """Tell whether another network differs in its training only."""
-        return (self.base, self.task, self.lora) == (other.base, other.task, other.lora)
+        task = replace(other.task, frame=self.task.frame)
+        return (self.base, self.task, self.lora) == (other.base, task, other.lora)
 
     def to_dict(self) -> dict[str, Any]:
         """Settings as plain values, for :meth:`from_dict`; without ``state``."""
         return {
             "base": asdict(self.base),
-            "task": {**asdict(self.task), "label_words": list(self.task.label_words)},
+            "task": asdict(self.task),
             "lora": asdict(self.lora),
             "fingerprint": self.fingerprint,
         }
@@ -175,7 +194,8 @@ class FittedNetwork:
     @classmethod
     def from_dict(cls, settings: dict[str, Any], state: dict[str, torch.Tensor]) -> FittedNetwork:
         """Return a network that will be rebuilt from ``settings`` and ``state``."""
-        task = {**settings["task"], "label_words": tuple(settings["task"]["label_words"])}
+        task = settings["task"]
+        task |= {name: tuple(task[name]) for name in ("label_words", "frame")}
         network = cls(
             BaseModelSettings(**settings["base"]),
             TaskSettings(**task),
@@ -198,10 +218,10 @@ class FittedNetwork:
         live = self.live(verbose)
         prompts = live.encoder.encode(texts)
         logits = np.empty((len(prompts), len(self.task.label_words)))
-        with _bar(len(prompts), "predicting", verbose) as bar:
+        with self._lock, _bar(len(prompts), "predicting", verbose) as bar:
             for rows in batches_by_length([len(p) for p in prompts]):
                 batch = predict_logits(live.net, [prompts[row] for row in rows])
-                logits[rows] = batch.double().cpu().numpy()
+                logits[rows] = batch.cpu().double().numpy()
                 bar.update(len(rows))
         return logits
 
@@ -232,10 +252,10 @@ class FittedNetwork:
         live = self.live(verbose)
         prompts = live.encoder.encode(texts)
         replies: dict[int, Reply] = {}
-        with _bar(len(prompts), "explaining", verbose) as bar:
+        with self._lock, _bar(len(prompts), "explaining", verbose) as bar:
             for rows in batches_by_length([len(p) for p in prompts]):
                 batch, start = prefill(live.net, [prompts[row] for row in rows])
-                logits = batch.double().cpu().numpy()
+                logits = batch.cpu().double().numpy()
                 chosen = logits.argmax(axis=1).tolist()
                 if labels is not None:
                     chosen = [labels[row] for row in rows]

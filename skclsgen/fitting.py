@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from sklearn.model_selection import train_test_split
@@ -15,7 +16,7 @@ from .fitted import BaseModelSettings, FittedNetwork, TaskSettings
 from .inputs import TrainingRows
 from .prompt import default_instruction
 from .rationales import RationaleReport, choose_rationales
-from .training import Example, History, TrainingSettings, make_examples, seeded, train
+from .training import History, TrainingSettings, make_examples, seeded, train
 
 if TYPE_CHECKING:
     from .classifier import CLSGenClassifier
@@ -46,13 +47,18 @@ def new_network(
         quantization=params.quantization,
     )
     task = TaskSettings(
-        instruction=params.instruction or default_instruction(label_words),
+        # Templates trim what they are given, and then it would not be found in them.
+        instruction=(params.instruction or default_instruction(label_words)).strip(),
         label_words=tuple(label_words),
-        max_length=params.max_length,
-        max_new_tokens=params.max_new_tokens,
+        max_length=None if params.max_length is None else int(params.max_length),
+        max_new_tokens=int(params.max_new_tokens),
     )
-    alpha = 2.0 * params.lora_r if params.lora_alpha is None else params.lora_alpha
-    lora = LoraSettings(params.lora_layers, params.lora_r, alpha, params.lora_dropout)
+    # Searches pass NumPy numbers, which JSON does not know.
+    layers = params.lora_layers
+    if not isinstance(layers, str):
+        layers = int(layers) if isinstance(layers, Integral) else float(layers)
+    alpha = 2 * params.lora_r if params.lora_alpha is None else params.lora_alpha
+    lora = LoraSettings(layers, int(params.lora_r), float(alpha), float(params.lora_dropout))
     return FittedNetwork(base, task, lora, lease)
 
 
@@ -75,15 +81,32 @@ def learn(
     seed = int(check_random_state(params.random_state).randint(2**31 - 1))
     try:
         with seeded(seed):
-            examples, report = _examples(params, network, rows)
-            validation: list[Example] = []
+            live = network.live(params.verbose)
+            training, held_out = rows, rows.take([])
             if params.early_stopping:
-                examples, validation = train_test_split(
-                    examples,
+                indices = train_test_split(
+                    range(len(rows)),
                     test_size=params.validation_fraction,
                     stratify=rows.labels,
                     random_state=seed,
                 )
+                training, held_out = map(rows.take, indices)
+            reasons, report = choose_rationales(
+                live.base,
+                training,
+                network.task.label_words,
+                # Reasons that would count nothing are not worth writing.
+                source=params.rationales if params.epochs and params.explanation_weight else None,
+                max_length=live.encoder.max_length,
+                max_new_tokens=params.max_new_tokens,
+                verbose=params.verbose,
+            )
+            if not params.explanation_weight:
+                reasons = [None] * len(training)
+            examples = make_examples(live.encoder, training, reasons, params.max_new_tokens)
+            # Early stopping looks at the classification loss alone.
+            no_reasons = [None] * len(held_out)
+            validation = make_examples(live.encoder, held_out, no_reasons, params.max_new_tokens)
             settings = TrainingSettings(
                 epochs=params.epochs,
                 learning_rate=params.learning_rate,
@@ -94,25 +117,9 @@ def learn(
                 seed=seed,
                 verbose=params.verbose,
             )
-            history = train(network.live().net, examples, validation, settings)
+            history = train(live.net, examples, validation, settings)
             network.keep_state()
     except BaseException:
         network.release()
         raise
     return history, report
-
-
-def _examples(
-    params: CLSGenClassifier, network: FittedNetwork, rows: TrainingRows
-) -> tuple[list[Example], RationaleReport]:
-    live = network.live(params.verbose)
-    reasons, report = choose_rationales(
-        live.base,
-        rows,
-        network.task.label_words,
-        source=params.rationales if params.epochs else None,
-        max_length=live.encoder.max_length,
-        max_new_tokens=params.max_new_tokens,
-        verbose=params.verbose,
-    )
-    return make_examples(live.encoder, rows, reasons, params.max_new_tokens), report

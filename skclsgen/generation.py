@@ -197,7 +197,7 @@ def decode(
     max_new_tokens : int
         Tokens generated after the opening, at most.
     stop_ids : frozenset of int
-        Tokens that end a row.
+        Tokens that end a row; never the first one of a reply.
     progress : callable, optional
         Called with the number of rows that have just finished.
 
@@ -228,6 +228,12 @@ def decode(
         step += 1
         position = position + 1
         chosen = logits.argmax(dim=-1).tolist()
+        # A reply that ends before it begins helps nobody: its first token is not a stop token.
+        first = [p for p, row in enumerate(active) if step == len(openings[row])]
+        if any(chosen[place] in stop_ids for place in first):
+            logits[:, list(stop_ids)] = -torch.inf
+            for place, token in zip(first, logits[first].argmax(dim=-1).tolist(), strict=True):
+                chosen[place] = token
         keep = []
         for place, row in enumerate(active):
             if step < len(openings[row]):

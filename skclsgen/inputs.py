@@ -7,7 +7,7 @@ found and the remedy.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,20 @@ class TrainingRows:
     reasons: list[str | None] | None
     sample_weights: np.ndarray
     class_weights: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, indices: Iterable[int]) -> TrainingRows:
+        """Return some of the rows."""
+        chosen = list(indices)
+        return TrainingRows(
+            [self.texts[i] for i in chosen],
+            self.labels[chosen],
+            None if self.reasons is None else [self.reasons[i] for i in chosen],
+            self.sample_weights[chosen],
+            self.class_weights[chosen],
+        )
 
 
 def is_missing(value: Any) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
+import json
 import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import partialmethod
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,7 +20,11 @@ from unittest.mock import patch
 import torch
 import transformers
 from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
-from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -38,6 +43,8 @@ EMBEDDED_MODELS = {
 
 #: Seconds to wait for the Hub before it counts as unreachable.
 HUB_TIMEOUT = 3.0
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
 @dataclass(frozen=True)
@@ -70,8 +77,25 @@ class BaseModelInfo:
         return asdict(self)
 
 
-def find_base_model(model: str | os.PathLike[str], revision: str | None = None) -> BaseModelInfo:
+def find_base_model(
+    model: str | os.PathLike[str], revision: str | None = None, fingerprint: str | None = None
+) -> BaseModelInfo:
     """Locate ``model`` in the documented order and fingerprint it.
+
+    Parameters
+    ----------
+    model : str or path
+        Local folder, GGUF file or Hub id.
+    revision : str, optional
+        Branch, tag or commit on the Hub.
+    fingerprint : str, optional
+        Of the model wanted, where several places have one of that name.
+
+    Returns
+    -------
+    BaseModelInfo
+        Of the first place that has the model; with a ``fingerprint``, of the first that has that
+        very one, else the first all the same.
 
     Raises
     ------
@@ -83,19 +107,30 @@ def find_base_model(model: str | os.PathLike[str], revision: str | None = None) 
         raise ModelNotFoundError(
             "model='' names nothing; give a local folder, a GGUF file or a Hub id."
         )
-    path = Path(name).expanduser()
-    if path.is_file():
-        return BaseModelInfo(name, "gguf", str(path.resolve()), None, _sha256(path))
-    if path.is_dir():
-        return _folder_info(name, "folder", path.resolve(), None)
-    cached = _hub_snapshot(name, revision)
-    if cached is not None:
-        return _folder_info(name, "hub cache", cached, cached.name)
-    embedded = _embedded_file(name) if revision is None else None
-    if embedded is not None:
-        return BaseModelInfo(name, "embedded", str(embedded), None, _sha256(embedded))
+    first = None
+    for info in _local_copies(name, revision):
+        if fingerprint in (None, info.fingerprint):
+            return info
+        first = first or info
+    if first is not None:
+        return first
     downloaded = _download(name, revision)
     return _folder_info(name, "hub", downloaded, downloaded.name)
+
+
+def _local_copies(name: str, revision: str | None) -> Iterator[BaseModelInfo]:
+    path = Path(name).expanduser()
+    if path.is_file():
+        yield BaseModelInfo(name, "gguf", str(path.resolve()), None, _sha256(path))
+    elif path.is_dir():
+        yield _folder_info(name, "folder", path.resolve(), None)
+    else:
+        cached = _hub_snapshot(name, revision)
+        if cached is not None:
+            yield _folder_info(name, "hub cache", cached, cached.name)
+        embedded = _embedded_file(name) if revision is None else None
+        if embedded is not None:
+            yield BaseModelInfo(name, "embedded", str(embedded), None, _sha256(embedded))
 
 
 def _hub_snapshot(name: str, revision: str | None) -> Path | None:
@@ -106,7 +141,18 @@ def _hub_snapshot(name: str, revision: str | None) -> Path | None:
     if not isinstance(config, str):
         return None
     folder = Path(config).parent
-    return folder if any(_weight_files(folder)) else None
+    return folder if _is_complete(folder) else None
+
+
+def _is_complete(folder: Path) -> bool:
+    """Tell a whole snapshot from an interrupted download."""
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        return False
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        return all((folder / shard).is_file() for shard in shards)
+    return any(_weight_files(folder))
 
 
 def _embedded_file(name: str) -> Path | None:
@@ -131,6 +177,13 @@ def _download(name: str, revision: str | None) -> Path:
                     allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"],
                 )
             )
+        except GatedRepoError:
+            reason = (
+                "the Hub has it but only for users who were granted access; request access on its "
+                "page and run 'hf auth login'"
+            )
+        except RevisionNotFoundError:
+            reason = f"the Hub has it but not revision={revision!r}"
         except RepositoryNotFoundError:
             reason = "it is not a local folder or file, and the Hub has no public model of that id"
         except (OSError, ValueError) as error:
@@ -174,6 +227,13 @@ def _folder_info(name: str, source: str, folder: Path, revision: str | None) -> 
 
 
 def _sha256(file: Path) -> str:
+    status = file.stat()
+    return _sha256_of(file, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _sha256_of(file: Path, size: int, modified: int) -> str:
+    """Hash a file, once as long as it does not change."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while block := stream.read(1 << 20):
@@ -246,7 +306,7 @@ def quiet_transformers() -> Iterator[None]:
     log.disable_progress_bar()
     try:
         # Some bars come straight from tqdm and heed no setting of transformers.
-        with patch.object(tqdm, "__init__", partialmethod(tqdm.__init__, disable=True)):
+        with patch.object(tqdm, "__init__", functools.partialmethod(tqdm.__init__, disable=True)):
             yield
     finally:
         log.set_verbosity(verbosity)

@@ -16,7 +16,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from .exceptions import InvalidTextError, TruncationWarning
+from .exceptions import FallbackWarning, InvalidTextError, TruncationWarning
 
 __all__ = ["ANSWER_CUE", "LABEL_END", "PromptEncoder", "default_instruction", "render_chat"]
 
@@ -67,7 +67,27 @@ def render_chat(tokenizer: PreTrainedTokenizerBase, instruction: str, text: str,
             continue
         if isinstance(rendered, str) and instruction in rendered and rendered.count(text) == 1:
             return rendered + reply
+    warnings.warn(
+        "the model's chat template could not be used with a system or a user message; the prompt "
+        "is plain text instead, which may cost accuracy.",
+        FallbackWarning,
+        stacklevel=2,
+    )
     return f"{instruction}\n\n{text}\n\n{reply}"
+
+
+def is_control(content: str, special: bool) -> bool:
+    r"""Tell control tokens from ordinary ones that a tokenizer also lists as added.
+
+    Some families list line breaks and runs of spaces there, which are nothing but text.
+
+    Examples
+    --------
+    >>> is_control("<|im_end|>", True), is_control("<think>", False), is_control("\n", False)
+    (True, True, False)
+    """
+    marker = content[:1] in "<[" and content[-1:] in ">]"
+    return len(content.strip()) > 1 and (special or marker)
 
 
 class PromptEncoder:
@@ -85,6 +105,10 @@ class PromptEncoder:
         Longest prompt, in tokens; longer texts lose their middle.
     cue : str, default="Answer:"
         How the assistant's reply begins.
+    frame : pair of str, optional
+        What stands before and after the text, as an earlier encoder's ``frame``; by default the
+        chat template is rendered. Templates may insert the date, so a fitted classifier keeps
+        the one it was trained with.
 
     Raises
     ------
@@ -99,6 +123,7 @@ class PromptEncoder:
         label_words: Sequence[str],
         max_length: int,
         cue: str = ANSWER_CUE,
+        frame: tuple[str, str] | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.max_length = max_length
@@ -106,13 +131,17 @@ class PromptEncoder:
         control = {
             token.content: index
             for index, token in tokenizer.added_tokens_decoder.items()
-            if index != tokenizer.unk_token_id or token.content.startswith("<|")
+            if is_control(token.content, token.special)
         }
         self._control_ids = frozenset(control.values())
         self._control_pattern = (
             re.compile("(?=" + "|".join(map(re.escape, control)) + ")") if control else None
         )
-        before, _, after = render_chat(tokenizer, instruction, _SLOT, cue).partition(_SLOT)
+        if frame is None:
+            opening, _, ending = render_chat(tokenizer, instruction, _SLOT, cue).partition(_SLOT)
+            frame = (opening, ending)
+        self.frame = frame
+        before, after = frame
         # The template's own control tokens are real; the instruction's are plain characters.
         head, mark, tail = before.partition(instruction)
         self.prefix_ids = [*self._bos(before), *self._template_ids(head)]
@@ -178,6 +207,11 @@ class PromptEncoder:
         ids = self.plain_ids(" " + " ".join(explanation.split()))
         end = [self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else []
         return [*self.opening(label), *(ids + end if len(ids) < max_tokens else ids[:max_tokens])]
+
+    def is_cut(self, continuation: Sequence[int]) -> bool:
+        """Tell whether a continuation lost its end to ``max_tokens``."""
+        end = self.tokenizer.eos_token_id
+        return bool(continuation) and end is not None and continuation[-1] != end
 
     def verbalizers(self) -> list[list[int]]:
         """Token ids whose LM-head rows (averaged) initialise each class's head row.

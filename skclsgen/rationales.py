@@ -1,10 +1,10 @@
 """Where training explanations come from when the caller has none, and which are kept.
 
-The base model is shown a text and its gold label and asked for the words that show it; its reply
-is opened for it with ``"The answer is {label} because"``. Self-generated text is close to the
-model's own distribution, so training on it also preserves its language. Every candidate passes a
-filter; what the filter drops is reported per class, and a dropped row keeps its classification
-loss.
+The base model is shown a text and asked for the words that show its label; its reply is opened for
+it with ``The text is labelled {label} because it says "``, so that it quotes. Self-generated text
+is close to the model's own distribution, so training on it also preserves its language. Every
+candidate passes a filter; what the filter drops is reported per class, and a dropped row keeps its
+classification loss.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ __all__ = [
     "RationaleReport",
     "choose_rationales",
     "filter_rationale",
-    "first_sentence",
+    "quotation",
     "self_rationales",
 ]
 
-INSTRUCTION = "A text and the label it was given. Quote the words in the text that show the label."
-CUE = "The answer is"
-OPENING = " because"
+INSTRUCTION = "Say which words of the text show its label."
+CUE = "The text is labelled"
+OPENING = ' because it says "'
 
 #: Why a candidate was dropped, in the order of the checks.
 REASONS = ("empty", "repetitive", "other label", "ungrounded")
 
-#: Fewest words of a reason, and smallest share of different words in it.
-MIN_WORDS, MIN_DISTINCT = 3, 0.5
+#: Fewest words of a reason; smallest shares of different words, and of words from the text among
+#: those of four letters or more.
+MIN_WORDS, MIN_DISTINCT, MIN_GROUNDED = 4, 0.5, 0.5
 
 #: Most rationales remembered per base model.
 REMEMBERED = 100_000
@@ -74,7 +75,7 @@ def self_rationales(
     Returns
     -------
     list of str
-        One unfiltered candidate per text, the first sentence of the reply.
+        One unfiltered candidate per text: the quotation as a sentence, or nothing.
     """
     encoder = PromptEncoder(base.tokenizer, INSTRUCTION, label_words, max_length, cue=CUE)
     prompts = [[*encoder.prefix_ids, *ids] for ids in encoder.encode(texts)]
@@ -96,25 +97,23 @@ def self_rationales(
                 bar.update,
             )
             for row, reply in zip(rows, replies, strict=True):
-                memory[keys[row]] = first_sentence(encoder.words(reply))
+                memory[keys[row]] = quotation(encoder.words(reply))
     candidates = [memory[key] for key in keys]
     while len(memory) > REMEMBERED:
         memory.pop(next(iter(memory)))
     return candidates
 
 
-def first_sentence(text: str) -> str:
-    """Return the first sentence, on one line and with a capital letter.
+def quotation(reply: str) -> str:
+    """Return what the model quoted, up to the closing mark, as a sentence.
 
     Examples
     --------
-    >>> first_sentence(' it says "no power". It also says more.')
-    'It says "no power".'
+    >>> quotation('no power since noon" and it sounds')
+    'It says "no power since noon".'
     """
-    line = " ".join(text.split())
-    match = re.match(r"""(.+?[.!?]["')\]]*)(?=\s+["'(\[]?[A-Z0-9]|$)""", line)
-    sentence = match.group(1) if match else line
-    return sentence[:1].upper() + sentence[1:]
+    quote = reply.split('"')[0].strip().rstrip(".")
+    return f'It says "{quote}".' if quote else ""
 
 
 def filter_rationale(
@@ -128,20 +127,26 @@ def filter_rationale(
     >>> filter_rationale("It is calm here.", "Power is out!", 0, ["urgent", "calm"])
     'other label'
     """
-    words = re.findall(r"\w+", (candidate or "").casefold())
+    words = _words(candidate or "")
     if len(words) < MIN_WORDS:
         return "empty"
     if len(set(words)) < MIN_DISTINCT * len(words):
         return "repetitive"
-    own = label_words[label].casefold().split()
+    own = _words(label_words[label])
     for other, name in enumerate(label_words):
-        foreign = [word for word in name.casefold().split() if word not in own]
+        foreign = [word for word in _words(name) if word not in own]
         if other != label and foreign and all(word in words for word in foreign):
             return "other label"
-    source = set(re.findall(r"\w+", text.casefold()))
-    if not any(word in source for word in words if len(word) > 3):
+    source = set(_words(text))
+    long = [word for word in words if len(word) > 3]
+    if not long or sum(word in source for word in long) < MIN_GROUNDED * len(long):
         return "ungrounded"
     return None
+
+
+def _words(text: str) -> list[str]:
+    # Hyphens and apostrophes bind: "non-toxic" does not name the label "toxic".
+    return re.findall(r"\w+(?:[-'\u2019]\w+)*", text.casefold())
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def frozen_head_nll(
     states : tensor of shape (tokens, width)
         Hidden states the tokens are predicted from.
     head : torch.nn.Module
-        The LM head: a linear layer, quantised or not. No gradient reaches it.
+        The LM head: a linear layer of floating-point weights. No gradient reaches it.
     targets : tensor of shape (tokens,), int64
     scale : float, default=1.0
         Multiplies the logits.

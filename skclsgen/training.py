@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -16,7 +17,8 @@ from tqdm.auto import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
 from .dual_head import DualHead
-from .generation import cached_trunk_states, pad_ids, trunk_key
+from .exceptions import TrainingDivergedError, TruncationWarning
+from .generation import pad_ids, trunk_key
 from .inputs import TrainingRows
 from .prompt import PromptEncoder
 
@@ -101,7 +103,7 @@ class History:
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Draw torch's random numbers from ``seed``, and leave the caller's as they were."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield
 
@@ -125,8 +127,10 @@ def make_examples(
     max_new_tokens : int
         Longest explanation, in tokens.
     """
+    if not len(rows):
+        return []
     both = rows.sample_weights * rows.class_weights
-    return [
+    examples = [
         Example(
             prompt=prompt,
             continuation=(
@@ -145,6 +149,15 @@ def make_examples(
             strict=True,
         )
     ]
+    cut = sum(encoder.is_cut(example.continuation) for example in examples)
+    if cut:
+        warnings.warn(
+            f"{cut} of {len(examples)} explanations were longer than "
+            f"max_new_tokens={max_new_tokens} tokens and were cut there; raise max_new_tokens.",
+            TruncationWarning,
+            stacklevel=2,
+        )
+    return examples
 
 
 def train(
@@ -189,6 +202,11 @@ def train(
                 schedule.step()
                 bar.update()
             means = (sums / len(examples)).tolist()
+            if not math.isfinite(means[0]):
+                raise TrainingDivergedError(
+                    f"the loss became {means[0]} in epoch {epoch + 1}; lower learning_rate (now "
+                    f"{settings.learning_rate:g}), or use dtype='float32'."
+                )
             history.loss.append(means[0])
             history.classification_loss.append(means[1])
             history.explanation_loss.append(means[2])
@@ -235,7 +253,7 @@ def batch_losses(net: DualHead, batch: Sequence[Example]) -> tuple[torch.Tensor,
     sequences = [example.ids for example in batch]
     trunk = None
     if net.depth:
-        trunk = pad_sequence([cached_trunk_states(net, s) for s in sequences], batch_first=True)
+        trunk = _trunk_batch(net, sequences)
     lengths = torch.tensor([len(e.prompt) for e in batch], device=device)
     ends = torch.tensor([len(s) for s in sequences], device=device)
     slots = torch.arange(int(ends.max()), device=device)
@@ -261,8 +279,8 @@ def mean_losses(net: DualHead, examples: Sequence[Example], batch_size: int) -> 
     sums = np.zeros(2)
     ordered = sorted(examples, key=lambda e: -len(e.ids))
     for start in range(0, len(ordered), batch_size):
-        losses = batch_losses(net, ordered[start : start + batch_size])
-        sums += [float(loss.sum()) for loss in losses]
+        for part in micro_batches(ordered[start : start + batch_size]):
+            sums += [float(loss.sum()) for loss in batch_losses(net, part)]
     classification, explanation = sums / len(examples)
     return float(classification), float(explanation)
 
@@ -285,21 +303,42 @@ def _fill_trunk_cache(net: DualHead, examples: Sequence[Example], verbose: int) 
     """Compute the frozen activations of every row before the first epoch.
 
     Rows with a continuation are run in batches, since nobody else will ask for them; a prompt
-    alone is left to :func:`~skclsgen.generation.cached_trunk_states`.
+    alone may be asked for by predictions too, which want it run by itself.
     """
     if not net.depth:
         return
     net.eval()
-    store, device = net.base.trunk_cache, net.base.device
-    keys = {trunk_key(net, e.ids) for e in examples if e.continuation}
-    todo = sorted((key for key in keys if key not in store), key=lambda key: len(key[-1]))
-    with tqdm(total=len(todo), desc="reading", unit="text", disable=verbose < 1) as bar:
-        for start in range(0, len(todo), TRUNK_BATCH):
-            batch = todo[start : start + TRUNK_BATCH]
-            states = net.trunk_states(pad_ids([key[-1] for key in batch], device))
-            for key, row in zip(batch, states, strict=True):
-                store.put(key, row[: len(key[-1])].clone())
+    store = net.base.trunk_cache
+    rows = {trunk_key(net, e.ids): bool(e.continuation) for e in examples}
+    rows = {key: shared for key, shared in rows.items() if key not in store}
+    batches = [[key] for key, shared in rows.items() if not shared]
+    together = sorted((key for key, shared in rows.items() if shared), key=lambda key: len(key[-1]))
+    batches += [together[i : i + TRUNK_BATCH] for i in range(0, len(together), TRUNK_BATCH)]
+    filled = 0
+    with tqdm(total=len(rows), desc="reading", unit="text", disable=verbose < 1) as bar:
+        for batch in batches:
+            states = _run_trunk(net, [key[-1] for key in batch])
+            for key, state in zip(batch, states, strict=True):
+                store.put(key, state)
+            filled += sum(state.nbytes for state in states)
             bar.update(len(batch))
+            if filled > 0.9 * store.capacity:  # more would push out what was just stored
+                break
+
+
+def _run_trunk(net: DualHead, rows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+    """Frozen activations of some rows, run together; each of shape (tokens, width)."""
+    states = net.trunk_states(pad_ids(rows, net.base.device))
+    return [state[: len(row)].clone() for row, state in zip(rows, states, strict=True)]
+
+
+def _trunk_batch(net: DualHead, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Frozen activations of a batch, padded; what the store has no room for is run together."""
+    found = {i: net.base.trunk_cache.get(trunk_key(net, row)) for i, row in enumerate(rows)}
+    missing = [i for i, states in found.items() if states is None]
+    if missing:
+        found.update(zip(missing, _run_trunk(net, [rows[i] for i in missing]), strict=True))
+    return pad_sequence([s for s in found.values() if s is not None], batch_first=True)
 
 
 @contextlib.contextmanager

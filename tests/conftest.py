@@ -56,6 +56,8 @@ FAMILIES = {
     "gpt2": (transformers.GPT2Config, GPT2_SIZES),
     "phi": (transformers.PhiConfig, {"num_key_value_heads": 4}),
     "phi3": (transformers.Phi3Config, {}),
+    "granite": (transformers.GraniteConfig, {"logits_scaling": 4.0, "embedding_multiplier": 3.0}),
+    "cohere": (transformers.CohereConfig, {"logit_scale": 0.25}),
 }
 
 
@@ -87,6 +89,9 @@ def build_model(folder, family="llama", **tokenizer_options):
     sizes = changes if family == "gpt2" else {**SIZES, **changes}
     torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_config(config_class(**sizes))
+    head = model.get_output_embeddings()
+    if head.bias is not None:  # zero in a new model, which would hide that it is ignored
+        torch.nn.init.normal_(head.bias)
     model.save_pretrained(folder)
     build_tokenizer(**tokenizer_options).save_pretrained(folder)
     return str(folder)

@@ -1,5 +1,6 @@
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -9,8 +10,9 @@ import torch
 from sklearn.base import clone
 from sklearn.utils import get_tags
 
-from skclsgen import CLSGenClassifier, release_memory
-from skclsgen.exceptions import InvalidLabelsError
+from skclsgen import CLSGenClassifier, rationales, release_memory
+from skclsgen.dual_head import DualHead
+from skclsgen.exceptions import InvalidLabelsError, TrainingDivergedError, TruncationWarning
 from skclsgen.prompt import PromptEncoder
 
 #: Two kinds of text that a tiny model tells apart in a second.
@@ -344,13 +346,13 @@ def test_self_rationales_are_used_by_default_and_written_once(tiny, monkeypatch)
 
     def say(lm, start, openings, *args):
         written.append(len(openings))
-        words = clf._network_tokenizer.encode(" it says the lovely warm door is stuck here")
+        words = clf._network_tokenizer.encode("lovely warm door stuck welcome food")
         return [words] * len(openings)
 
-    from skclsgen import rationales
     from skclsgen.backbone import load_base_model
 
     monkeypatch.setattr(rationales, "decode", say)
+    monkeypatch.setattr(rationales, "MIN_GROUNDED", 0.0)
     clf = CLSGenClassifier(tiny, **{**EASY, "rationales": "self", "epochs": 1})
     base = load_base_model(tiny)
     clf._network_tokenizer = base.tokenizer
@@ -363,17 +365,103 @@ def test_self_rationales_are_used_by_default_and_written_once(tiny, monkeypatch)
     assert sum(written) == 6
 
 
-def test_frozen_layers_are_read_once_per_text(tiny):
+def test_frozen_layers_are_read_once_per_text(tiny, monkeypatch):
     release_memory()
-    clf = CLSGenClassifier(tiny, **{**EASY, "epochs": 5}).fit(TEXTS, alternate("a", "b"))
-    cache = clf._network.live().base.trunk_cache
-    assert len(cache) == 6  # six different texts, whatever the epochs
-    assert cache.misses == 6
+    clf = CLSGenClassifier(tiny, **{**EASY, "epochs": 5})
+    rows = []
+    run = DualHead.trunk_states
+    monkeypatch.setattr(
+        DualHead,
+        "trunk_states",
+        lambda net, ids, *rest: rows.append(len(ids)) or run(net, ids, *rest),
+    )
+    clf.fit(TEXTS, alternate("a", "b"))
+    clf.predict(TEXTS)
+    assert sum(rows) == 1 + 6  # the check of the split, and six different texts
+    assert len(clf._network.live().base.trunk_cache) == 6
+
+
+def test_reasons_that_count_nothing_are_not_written(tiny, monkeypatch):
+    def fail(*args, **kwargs):
+        raise AssertionError("a rationale was asked for")
+
+    monkeypatch.setattr("skclsgen.rationales.self_rationales", fail)
+    y = alternate("a", "b")
+    CLSGenClassifier(tiny, **{**EASY, "rationales": "self", "explanation_weight": 0}).fit(TEXTS, y)
+    CLSGenClassifier(tiny, **{**EASY, "rationales": "self", "epochs": 0}).fit(TEXTS, y)
+
+
+def test_held_out_rows_need_no_reasons(tiny, monkeypatch):
+    seen = []
+    write = rationales.self_rationales
+
+    def spy(base, texts, *args, **options):
+        seen.append(len(texts))
+        return write(base, texts, *args, **options)
+
+    monkeypatch.setattr(rationales, "self_rationales", spy)
+    clf = CLSGenClassifier(
+        tiny, **{**EASY, "rationales": "self"}, early_stopping=True, max_new_tokens=4
+    )
+    clf.set_params(validation_fraction=0.25).fit(TEXTS, alternate("a", "b"))
+    assert seen == [18]
+
+
+def test_long_explanations_are_cut_with_one_warning(tiny):
+    clf = CLSGenClassifier(tiny, **{**EASY, "epochs": 1}, max_new_tokens=6)
+    reasons = ["because " * 30, "so"] * 12
+    with pytest.warns(TruncationWarning, match="12 of 24 explanations were longer than max_new"):
+        clf.fit(TEXTS, alternate("a", "b"), explanations=reasons)
+
+
+def test_divergence_is_an_error(tiny):
+    clf = CLSGenClassifier(tiny, **{**EASY, "learning_rate": 1e30})
+    with pytest.raises(TrainingDivergedError, match="lower learning_rate"):
+        clf.fit(TEXTS, alternate("a", "b"))
+    assert not hasattr(clf, "classes_")
+
+
+def test_numbers_from_a_search_are_numbers(tiny, tmp_path):
+    clf = CLSGenClassifier(tiny, **EASY)
+    clf.set_params(lora_layers=np.int64(1), lora_r=np.int64(2), lora_dropout=np.float64(0.1))
+    clf.fit(TEXTS, alternate("a", "b")).save(tmp_path / "saved")
+    assert clf._network.live().net.depth == 2
+    twin = CLSGenClassifier.load(tmp_path / "saved")
+    assert (twin.predict_proba(TEXTS) == clf.predict_proba(TEXTS)).all()
+
+
+def test_white_space_around_the_instruction_is_harmless(tiny):
+    clf = CLSGenClassifier(tiny, **{**EASY, "epochs": 0}, instruction="\n   Judge the text.\n")
+    encoder = clf.fit(TEXTS, alternate("a", "b"))._network.live().encoder
+    assert "system\nJudge the text.<|im_end|>" in encoder.tokenizer.decode(encoder.prefix_ids)
+
+
+def test_prompt_stays_what_it_was_in_training(tmp_path):
+    """Some templates insert today's date."""
+    from conftest import CHAT_TEMPLATE, build_model
+
+    folder = build_model(tmp_path / "model", chat_template="Today is Monday. " + CHAT_TEMPLATE)
+    clf = CLSGenClassifier(folder, **EASY).fit(TEXTS, alternate("a", "b"))
+    expected = clf.predict_proba(TEXTS)
+    clf.save(tmp_path / "saved")
+    file = tmp_path / "model" / "chat_template.jinja"
+    file.write_text(file.read_text().replace("Monday", "Tuesday"))
+    release_memory()
+    assert (CLSGenClassifier.load(tmp_path / "saved").predict_proba(TEXTS) == expected).all()
+
+
+def test_threads_do_not_disturb_each_other(tiny):
+    clf = CLSGenClassifier(tiny, **EASY).fit(TEXTS, alternate("a", "b"))
+    expected = [clf.predict_proba(TEXTS[i : i + 6]) for i in range(0, 24, 6)]
+    release_memory()
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            found = list(pool.map(lambda i: clf.predict_proba(TEXTS[i : i + 6]), range(0, 24, 6)))
+            for one, other in zip(found, expected, strict=True):
+                assert (one == other).all()
 
 
 def test_long_texts_are_cut_with_one_warning(tiny):
-    from skclsgen.exceptions import TruncationWarning
-
     clf = CLSGenClassifier(tiny, **{**EASY, "epochs": 1}, max_length=80)
     with pytest.warns(TruncationWarning, match="1 of 24 texts") as caught:
         clf.fit([*TEXTS[:-1], "long " * 500], alternate("a", "b"))

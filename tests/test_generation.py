@@ -57,6 +57,17 @@ def test_rows_end_at_stop_tokens_one_by_one(base):
     assert sum(finished) == 3
 
 
+def test_no_reply_is_empty(base):
+    """Even where the model would end at once, and only there is its choice overruled."""
+    free = [greedy(base, [*prompt, 20], 3) for prompt in PROMPTS]
+    stop = frozenset({free[0][0]})
+    replies = decode(base.lm, prefill_base(base.lm, PROMPTS), [[20]] * 3, 3, stop)
+    assert all(reply[0] not in stop for reply in replies)
+    assert replies[1:] == [row for row in free[1:] if not set(row) & stop] or stop & {
+        token for row in free[1:] for token in row
+    }
+
+
 def test_prefill_keeps_every_layer_right_aligned(base):
     net = DualHead(base, PREFIX, [[10], [11]], LoraSettings(1, 4, 8.0, 0.0)).eval()
     logits, start = prefill(net, PROMPTS)

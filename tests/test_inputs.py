@@ -162,6 +162,11 @@ def test_bad_instruction(clf, value):
         clf.set_params(instruction=value).fit(TEXTS, Y)
 
 
+def test_float16_cannot_be_trained(clf):
+    with pytest.raises(ValueError, match="dtype='float16' has too small a range to train in"):
+        clf.set_params(dtype="float16").fit(TEXTS, Y)
+
+
 def test_too_few_rows_for_early_stopping(clf):
     with pytest.raises(ValueError, match="early_stopping holds out 1 of 4 rows"):
         clf.set_params(early_stopping=True).fit(TEXTS, Y)

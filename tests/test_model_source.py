@@ -46,6 +46,29 @@ def test_local_hub_cache_comes_before_the_embedded_copy(tiny, tmp_path, monkeypa
 
 
 @pytest.mark.real
+def test_among_several_places_the_wanted_model_is_taken(tiny, tmp_path, monkeypatch):
+    """A classifier fitted on the embedded copy still opens when a Hub copy turns up."""
+    embedded = find_base_model(DEFAULT_MODEL)
+    hub_cache(tmp_path, monkeypatch, tiny, DEFAULT_MODEL)
+    assert find_base_model(DEFAULT_MODEL).source == "hub cache"
+    assert find_base_model(DEFAULT_MODEL, fingerprint=embedded.fingerprint) == embedded
+    assert find_base_model(DEFAULT_MODEL, fingerprint="other").source == "hub cache"
+
+
+@pytest.mark.real
+def test_interrupted_download_does_not_count(tiny, tmp_path, monkeypatch):
+    import json
+    import shutil
+
+    folder = tmp_path / "partial"
+    shutil.copytree(tiny, folder)
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    hub_cache(tmp_path, monkeypatch, folder, DEFAULT_MODEL)
+    assert find_base_model(DEFAULT_MODEL).source == "embedded"
+
+
+@pytest.mark.real
 def test_embedded_copy_comes_before_the_hub():
     info = find_base_model(DEFAULT_MODEL)
     assert info.source == "embedded"
@@ -139,6 +162,14 @@ def test_gguf_without_its_package(tmp_path, monkeypatch):
     file = tmp_path / "model.gguf"
     file.write_bytes(b"GGUF")
     with pytest.raises(OptionalDependencyError, match=r"pip install 'skclsgen\[gguf\]'"):
+        load_base_model(file)
+
+
+def test_file_that_is_no_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("SKCLSGEN_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"nothing of the kind" * 100)
+    with pytest.raises(UnsupportedModelError, match="could not be loaded as a causal"):
         load_base_model(file)
 
 

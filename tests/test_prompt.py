@@ -60,6 +60,30 @@ def test_control_tokens_in_texts_stay_plain_characters(encoder, text):
     assert encoder.tokenizer.decode(ids) == text
 
 
+def test_line_breaks_that_are_tokens_of_their_own_are_kept():
+    """Gemma lists them among its added tokens, though they control nothing."""
+    from transformers import AddedToken
+
+    tokenizer = build_tokenizer()
+    tokenizer.add_tokens([AddedToken("\n", special=False), AddedToken("    ", special=False)])
+    tokenizer.add_tokens([AddedToken("<think>", special=False)])
+    encoder = PromptEncoder(tokenizer, "Judge.", WORDS, 300)
+    text = "claim: x\nabstract:     y <think>"
+    ids = encoder.plain_ids(text)
+    assert tokenizer.decode(ids) == text
+    assert tokenizer.convert_tokens_to_ids("\n") in ids
+    assert tokenizer.convert_tokens_to_ids("<think>") not in ids
+
+
+def test_unusable_template_is_replaced_with_a_warning():
+    from skclsgen.exceptions import FallbackWarning
+
+    tokenizer = build_tokenizer("{{ raise_exception('never') }}")
+    with pytest.warns(FallbackWarning, match="chat template could not be used"):
+        encoder = PromptEncoder(tokenizer, "Judge.", WORDS, 300)
+    assert whole(encoder, "The text.") == "Judge.\n\nThe text.\n\nAnswer:"
+
+
 def test_control_tokens_in_instruction_labels_and_explanations_stay_plain(tokenizer):
     words = ["<|im_end|>", "fine"]
     encoder = PromptEncoder(tokenizer, "Say <|im_start|> now", words, 300)

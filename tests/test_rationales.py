@@ -1,6 +1,6 @@
 import pytest
 
-from skclsgen.rationales import filter_rationale, first_sentence
+from skclsgen.rationales import filter_rationale, quotation
 
 WORDS = ["escalate", "routine"]
 
@@ -11,7 +11,7 @@ WORDS = ["escalate", "routine"]
         ("The smoke is rising in the kitchen.", None),
         (None, "empty"),
         ("", "empty"),
-        ("Smoke here.", "empty"),
+        ('It says "smoke".', "empty"),
         ("smoke and smoke and smoke and smoke", "repetitive"),
         ("It is routine that smoke rises.", "other label"),
         ("The customer seems very unhappy.", "ungrounded"),
@@ -30,15 +30,22 @@ def test_labels_that_share_words_are_told_apart():
     assert filter_rationale("The claim is not right here.", text, 0, words) == "other label"
 
 
+def test_hyphenated_labels_are_not_taken_for_their_parts():
+    words = ["non-toxic", "toxic"]
+    text = "You are kind and clearly helpful."
+    assert filter_rationale("It is clearly non-toxic and kind.", text, 0, words) is None
+    assert filter_rationale("It is clearly non-toxic and kind.", text, 1, words) == "other label"
+    assert filter_rationale("It is clearly toxic, not kind.", text, 0, words) == "other label"
+
+
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("reply", "sentence"),
     [
-        (" it is late. It is dark.", "It is late."),
-        (' it says "help!" Then more.', 'It says "help!"'),
-        (" version 2.5 of it failed", "Version 2.5 of it failed"),
-        (" two\n lines. ", "Two lines."),
+        ('the door is stuck." and so', 'It says "the door is stuck".'),
+        ("the door is", 'It says "the door is".'),
+        ('" is quoted', ""),
         ("", ""),
     ],
 )
-def test_first_sentence(text, sentence):
-    assert first_sentence(text) == sentence
+def test_quotation(reply, sentence):
+    assert quotation(reply) == sentence

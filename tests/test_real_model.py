@@ -23,10 +23,10 @@ def messages():
 
 @pytest.fixture(scope="module")
 def fitted(messages):
-    """One epoch on 200 messages with reasons."""
+    """Two epochs on 240 messages with reasons."""
     rows = messages.train
-    clf = CLSGenClassifier(epochs=1, random_state=0, max_new_tokens=40)
-    return clf.fit(rows.texts[:200], rows.labels[:200], explanations=rows.explanations[:200])
+    clf = CLSGenClassifier(random_state=0, max_new_tokens=40)
+    return clf.fit(rows.texts[:240], rows.labels[:240], explanations=rows.explanations[:240])
 
 
 @pytest.fixture(scope="module")
