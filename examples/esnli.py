@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=CLSGenClassifier().epochs)
     parser.add_argument("--learning-rate", type=float, default=CLSGenClassifier().learning_rate)
+    parser.add_argument("--lora-layers", type=float, default=CLSGenClassifier().lora_layers)
     args = parser.parse_args()
 
     test = read(args.data / "test.csv", args.test_rows, seed=0)
@@ -44,7 +45,11 @@ def main() -> None:
     for seed in range(args.seeds):
         train = read(args.data / "dev.csv", args.rows, seed=seed)
         clf = CLSGenClassifier(
-            epochs=args.epochs, learning_rate=args.learning_rate, random_state=seed, verbose=1
+            epochs=args.epochs,
+            learning_rate=args.learning_rate,
+            lora_layers=args.lora_layers,
+            random_state=seed,
+            verbose=1,
         )
         start = time.perf_counter()
         clf.fit(train[COLUMNS], train["label"], explanations=train["explanation_1"].tolist())

@@ -61,6 +61,22 @@ FAMILIES = {
 }
 
 
+def gemma3_with_vision(**sizes):
+    """Return a configuration whose language model is one part of several."""
+    vision = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 8,
+        "patch_size": 4,
+    }
+    return transformers.Gemma3Config(text_config=sizes, vision_config=vision, mm_tokens_per_image=1)
+
+
+FAMILIES["gemma3-vision"] = (gemma3_with_vision, FAMILIES["gemma3"][1])
+
+
 def build_tokenizer(chat_template: str | None = CHAT_TEMPLATE, pad: bool = True):
     """Byte-level BPE trained on the bundled messages: encodes any text without unknowns."""
     tokenizer = Tokenizer(models.BPE())
