@@ -225,7 +225,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
         device = found if found is not None else "cpu"
     try:
         return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError, NotImplementedError):
+    except (RuntimeError, AssertionError):
         raise ValueError(
             f"device={str(device)!r} is not available on this machine; use 'auto' or 'cpu'."
         ) from None

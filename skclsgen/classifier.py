@@ -8,44 +8,22 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags, compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
 from . import inputs
-from .backbone import (
-    DEFAULT_MODEL,
-    BaseLease,
-    check_optional_dependencies,
-    resolve_device,
-    resolve_dtype,
-)
+from .backbone import DEFAULT_MODEL, BaseLease
 from .exceptions import InvalidLabelsError
 from .explanation import Explanation, Explanations
 from .fitted import FittedNetwork
 from .fitting import learn, new_network
-from .inputs import Bound, TrainingRows
+from .inputs import TrainingRows
+from .parameters import check_number, check_parameters
 from .persistence import load_classifier, save_classifier
 
 __all__ = ["CLSGenClassifier"]
-
-_BOUNDS = {
-    "lora_r": Bound(1, whole=True),
-    "lora_alpha": Bound(0, open=True, none=True),
-    "lora_dropout": Bound(0, high=0.99),
-    "explanation_weight": Bound(0),
-    "epochs": Bound(0, whole=True),
-    "learning_rate": Bound(0, open=True),
-    "weight_decay": Bound(0),
-    "batch_size": Bound(1, whole=True),
-    "max_length": Bound(1, whole=True, none=True),
-    "max_new_tokens": Bound(1, whole=True),
-    "validation_fraction": Bound(0, open=True, high=0.99),
-    "n_iter_no_change": Bound(1, whole=True),
-    "verbose": Bound(0, whole=True),
-}
 
 
 class CLSGenClassifier(ClassifierMixin, BaseEstimator):
@@ -252,7 +230,7 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         ModelNotFoundError
             If the base model is nowhere to be found.
         """
-        self._check_parameters()
+        check_parameters(self)
         texts = inputs.check_texts(X)
         classes, labels = inputs.check_labels(y, len(texts))
         weights = inputs.check_weights(sample_weight, len(texts))
@@ -299,22 +277,6 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         self._network = network
         self._keep_column_names(X)
         return self
-
-    def _check_parameters(self) -> None:
-        for name, bound in _BOUNDS.items():
-            inputs.check_number(name, getattr(self, name), bound)
-        inputs.check_lora_layers(self.lora_layers)
-        if self.rationales not in ("self", None):
-            raise ValueError(f"rationales={self.rationales!r} must be 'self' or None.")
-        if self.instruction is not None:
-            inputs.check_texts([self.instruction], "instruction")
-        check_optional_dependencies(self.attn_implementation, self.quantization)
-        dtype = resolve_dtype(self.dtype, resolve_device(self.device))
-        if self.epochs and dtype is torch.float16:
-            raise ValueError(
-                f"dtype={self.dtype!r} has too small a range to train in; use 'auto', 'bfloat16' "
-                "or 'float32' (or epochs=0)."
-            )
 
     # --- predicting ------------------------------------------------------------------------------
 
@@ -379,7 +341,7 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         texts = self._check_texts(X)
         if max_new_tokens is None:
             max_new_tokens = self._network.task.max_new_tokens
-        inputs.check_number("max_new_tokens", max_new_tokens, _BOUNDS["max_new_tokens"])
+        check_number("max_new_tokens", max_new_tokens)
         wanted = None
         if labels is not None:
             wanted = inputs.class_indices(labels, self.classes_, len(texts))

@@ -1,4 +1,4 @@
-"""Turn what callers pass into plain texts, class indices and checked parameters.
+"""Turn what callers pass into plain texts, class indices and weights.
 
 Every check raises before any expensive work, with one sentence that names the argument, what was
 found and the remedy.
@@ -6,7 +6,6 @@ found and the remedy.
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +17,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from .exceptions import InvalidExplanationsError, InvalidLabelsError, InvalidTextError
 
 __all__ = [
-    "Bound",
     "TrainingRows",
     "check_explanations",
     "check_labels",
-    "check_lora_layers",
-    "check_number",
     "check_same_columns",
     "check_texts",
     "check_weights",
@@ -368,62 +364,3 @@ def check_same_columns(X: Any, fitted: np.ndarray | None) -> None:
         had = "texts" if fitted is None else f"records with the columns {list(fitted)}"
         has = "texts" if columns is None else f"records with the columns {columns}"
         raise InvalidTextError(f"X holds {has}, but fit was given {had}; pass the same here.")
-
-
-@dataclass(frozen=True)
-class Bound:
-    """What a numeric parameter may be.
-
-    Attributes
-    ----------
-    low : float
-        Smallest value.
-    open : bool
-        True if ``low`` itself is not allowed.
-    high : float
-        Largest value.
-    whole : bool
-        True if it must be an integer.
-    none : bool
-        True if ``None`` is allowed.
-    """
-
-    low: float
-    open: bool = False
-    high: float = float("inf")
-    whole: bool = False
-    none: bool = False
-
-    def __str__(self) -> str:
-        kind = "a whole number" if self.whole else "a number"
-        text = f"{kind} {'>' if self.open else '>='} {self.low:g}"
-        if self.high != float("inf"):
-            text += f" and <= {self.high:g}"
-        return text + (" or None" if self.none else "")
-
-
-def check_number(name: str, value: Any, bound: Bound) -> None:
-    """Raise ``ValueError`` unless ``value`` is a number within ``bound``."""
-    if value is None and bound.none:
-        return
-    kind = numbers.Integral if bound.whole else numbers.Real
-    right_type = isinstance(value, kind) and not isinstance(value, (bool, np.bool_))
-    if right_type and bound.low <= value <= bound.high and not (bound.open and value == bound.low):
-        return
-    raise ValueError(f"{name}={value!r} must be {bound}.")
-
-
-def check_lora_layers(value: Any) -> None:
-    """Raise ``ValueError`` unless ``value`` is "all", a fraction in (0, 1] or a count >= 1."""
-    if isinstance(value, str) and value == "all":
-        return
-    bound = Bound(1, whole=True)
-    if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
-        bound = Bound(0, open=True, high=1)
-    try:
-        check_number("lora_layers", value, bound)
-    except ValueError:
-        raise ValueError(
-            f"lora_layers={value!r} must be 'all', a fraction > 0 and <= 1, or a number of "
-            "layers >= 1."
-        ) from None

@@ -1,0 +1,121 @@
+"""What the estimator's parameters may be, checked before any expensive work."""
+
+from __future__ import annotations
+
+import numbers
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from .backbone import check_optional_dependencies, resolve_device, resolve_dtype
+from .inputs import check_texts
+
+if TYPE_CHECKING:
+    from .classifier import CLSGenClassifier
+
+__all__ = ["check_number", "check_parameters"]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a numeric parameter may be.
+
+    Attributes
+    ----------
+    low : float
+        Smallest value.
+    open : bool
+        True if ``low`` itself is not allowed.
+    high : float
+        Largest value.
+    whole : bool
+        True if it must be an integer.
+    none : bool
+        True if ``None`` is allowed.
+    """
+
+    low: float
+    open: bool = False
+    high: float = float("inf")
+    whole: bool = False
+    none: bool = False
+
+    def __str__(self) -> str:
+        kind = "a whole number" if self.whole else "a number"
+        text = f"{kind} {'>' if self.open else '>='} {self.low:g}"
+        if self.high != float("inf"):
+            text += f" and <= {self.high:g}"
+        return text + (" or None" if self.none else "")
+
+
+BOUNDS = {
+    "lora_r": Bound(1, whole=True),
+    "lora_alpha": Bound(0, open=True, none=True),
+    "lora_dropout": Bound(0, high=0.99),
+    "explanation_weight": Bound(0),
+    "epochs": Bound(0, whole=True),
+    "learning_rate": Bound(0, open=True),
+    "weight_decay": Bound(0),
+    "batch_size": Bound(1, whole=True),
+    "max_length": Bound(1, whole=True, none=True),
+    "max_new_tokens": Bound(1, whole=True),
+    "validation_fraction": Bound(0, open=True, high=0.99),
+    "n_iter_no_change": Bound(1, whole=True),
+    "verbose": Bound(0, whole=True),
+}
+
+
+def check_parameters(params: CLSGenClassifier) -> None:
+    """Raise unless every parameter can be used.
+
+    Raises
+    ------
+    ValueError
+        That names the parameter, what was found and what it may be.
+    OptionalDependencyError
+        If an option needs a package that is not installed.
+    """
+    for name in BOUNDS:
+        check_number(name, getattr(params, name))
+    check_lora_layers(params.lora_layers)
+    if params.rationales not in ("self", None):
+        raise ValueError(f"rationales={params.rationales!r} must be 'self' or None.")
+    if params.instruction is not None:
+        check_texts([params.instruction], "instruction")
+    check_optional_dependencies(params.attn_implementation, params.quantization)
+    dtype = resolve_dtype(params.dtype, resolve_device(params.device))
+    if params.epochs and dtype is torch.float16:
+        raise ValueError(
+            f"dtype={params.dtype!r} has too small a range to train in; use 'auto', 'bfloat16' "
+            "or 'float32' (or epochs=0)."
+        )
+
+
+def check_number(name: str, value: Any, bound: Bound | None = None) -> None:
+    """Raise ``ValueError`` unless ``value`` is a number within the parameter's bound."""
+    bound = BOUNDS[name] if bound is None else bound
+    if value is None and bound.none:
+        return
+    kind = numbers.Integral if bound.whole else numbers.Real
+    right_type = isinstance(value, kind) and not isinstance(value, (bool, np.bool_))
+    if right_type and bound.low <= value <= bound.high and not (bound.open and value == bound.low):
+        return
+    raise ValueError(f"{name}={value!r} must be {bound}.")
+
+
+def check_lora_layers(value: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` is "all", a fraction in (0, 1] or a count >= 1."""
+    if isinstance(value, str) and value == "all":
+        return
+    bound = Bound(1, whole=True)
+    if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
+        bound = Bound(0, open=True, high=1)
+    try:
+        check_number("lora_layers", value, bound)
+    except ValueError:
+        raise ValueError(
+            f"lora_layers={value!r} must be 'all', a fraction > 0 and <= 1, or a number of "
+            "layers >= 1."
+        ) from None

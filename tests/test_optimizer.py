@@ -1,0 +1,58 @@
+import pytest
+import torch
+from test_training import make
+
+from skclsgen.optimizer import EarlyStopping, MasterAdamW
+
+
+def test_small_updates_add_up_in_low_precision(tiny):
+    """Steps far below bfloat16's spacing must move the parameters in the end."""
+    net = make(tiny, "bfloat16")
+    parameter = next(iter(net.adapter_parameters().values()))
+    assert parameter.dtype == torch.bfloat16
+    parameter.data.fill_(1.0)
+    optimizer = MasterAdamW(net, learning_rate=1e-4, weight_decay=0.0)
+    for _ in range(100):
+        parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+    assert float(parameter.detach().float().mean()) == pytest.approx(
+        0.99, abs=0.004
+    )  # spacing is 0.0039
+    assert parameter.grad is None
+
+
+def test_gradients_are_clipped(tiny):
+    net = make(tiny)
+    optimizer = MasterAdamW(net, 1e-2, 0.0)
+    seen = []
+    optimizer.adamw.register_step_pre_hook(
+        lambda *_: seen.append(
+            torch.stack([m.grad.norm() for m in optimizer.masters if m.grad is not None]).norm()
+        )
+    )
+    for parameter in optimizer.parameters:
+        parameter.grad = torch.full_like(parameter, 100.0)
+    optimizer.step()
+    assert float(seen[0]) == pytest.approx(1.0, rel=1e-3)
+
+
+def test_weight_decay_spares_the_head(tiny):
+    net = make(tiny)
+    before = net.trained_state()
+    optimizer = MasterAdamW(net, 1e-2, weight_decay=1.0)
+    for parameter in optimizer.parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    after = net.trained_state()
+    assert torch.equal(before["head.weight"], after["head.weight"])
+    moved = [n for n in before if "lora_A" in n]
+    assert all(torch.allclose(after[n], before[n] * 0.99) for n in moved)
+
+
+def test_early_stopping_counts_epochs_without_improvement(tiny):
+    net = make(tiny)
+    stopper = EarlyStopping(patience=2)
+    assert [stopper.should_stop(x, net) for x in (1.0, 0.8, 0.9, 0.7, 0.7, 0.71)] == [
+        False, False, False, False, False, True,
+    ]  # fmt: skip
+    assert stopper.best == 0.7
