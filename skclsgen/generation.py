@@ -75,17 +75,28 @@ def trunk_key(net: DualHead, ids: Sequence[int]) -> tuple[int, tuple[int, ...], 
     return net.depth, net.prefix_ids, tuple(ids)
 
 
-def cached_trunk_states(net: DualHead, ids: Sequence[int]) -> torch.Tensor:
-    """Trunk activations of one row, shape (tokens, width), from the store or computed.
+def trunk_states(net: DualHead, ids: Sequence[int], store: bool = True) -> torch.Tensor:
+    """Trunk activations of one row, shape (tokens, width), from the cache or computed.
 
-    Rows are run one at a time. That wastes nothing on padding, and makes a row's activations (and
-    so its probabilities) the same to the last bit whichever rows it is asked for with.
+    Rows are run one at a time. Nothing is wasted on padding, and a row's activations are the same
+    to the last bit whichever rows it is asked for with, and so are what is trained on them and
+    the probabilities: nothing depends on what this process did before.
+
+    Parameters
+    ----------
+    net : DualHead
+        Whose trunk.
+    ids : sequence of int
+        The row's tokens, behind the prefix.
+    store : bool, default=True
+        Keep what had to be computed.
     """
-    store, key = net.base.trunk_cache, trunk_key(net, ids)
-    states = store.get(key)
+    cache, key = net.base.trunk_cache, trunk_key(net, ids)
+    states = cache.get(key)
     if states is None:
         states = net.trunk_states(pad_ids([ids], net.base.device))[0]
-        store.put(key, states)
+        if store:
+            cache.put(key, states)
     return states
 
 
@@ -94,7 +105,7 @@ def predict_logits(net: DualHead, prompts: Sequence[Sequence[int]]) -> torch.Ten
     """Class logits of a batch of prompts, shape (rows, classes); nothing is generated."""
     trunk = None
     if net.depth:
-        trunk = pad_sequence([cached_trunk_states(net, p) for p in prompts], batch_first=True)
+        trunk = pad_sequence([trunk_states(net, p) for p in prompts], batch_first=True)
     states = net.hidden_states(pad_ids(prompts, net.base.device), trunk)
     return net.class_logits(_last(states, prompts))
 

@@ -17,7 +17,7 @@ from transformers import get_cosine_schedule_with_warmup
 
 from .dual_head import DualHead
 from .exceptions import TrainingDivergedError, TruncationWarning
-from .generation import pad_ids, trunk_key
+from .generation import pad_ids, trunk_key, trunk_states
 from .inputs import TrainingRows
 from .optimizer import EarlyStopping, MasterAdamW
 from .prompt import PromptEncoder
@@ -38,8 +38,6 @@ logger = logging.getLogger(__name__)
 WARMUP = 0.1
 #: Batches sorted by length together: little padding, and still a different mix every epoch.
 BATCHES_SORTED_TOGETHER = 8
-#: Rows whose frozen layers are run together.
-TRUNK_BATCH = 16
 #: Up to this length, plain attention trains faster than fused attention on a CPU.
 EAGER_TOKENS = 256
 #: Tokens (with padding) whose activations are held at a time; a longer batch is run in parts.
@@ -251,7 +249,9 @@ def batch_losses(net: DualHead, batch: Sequence[Example]) -> tuple[torch.Tensor,
     sequences = [example.ids for example in batch]
     trunk = None
     if net.depth:
-        trunk = _trunk_batch(net, sequences)
+        # What the store has no room for is run again, so as not to push out what others reuse.
+        states = [trunk_states(net, ids, store=False) for ids in sequences]
+        trunk = pad_sequence(states, batch_first=True)
     lengths = torch.tensor([len(e.prompt) for e in batch], device=device)
     ends = torch.tensor([len(s) for s in sequences], device=device)
     slots = torch.arange(int(ends.max()), device=device)
@@ -298,45 +298,17 @@ def shuffled_batches(
 
 
 def _fill_trunk_cache(net: DualHead, examples: Sequence[Example], verbose: int) -> None:
-    """Compute the frozen activations of every row before the first epoch.
-
-    Rows with a continuation are run in batches, since nobody else will ask for them; a prompt
-    alone may be asked for by predictions too, which want it run by itself.
-    """
+    """Compute the frozen activations of every row before the first epoch."""
     if not net.depth:
         return
     net.eval()
     store = net.base.trunk_cache
-    rows = {trunk_key(net, e.ids): bool(e.continuation) for e in examples}
-    rows = {key: shared for key, shared in rows.items() if key not in store}
-    batches = [[key] for key, shared in rows.items() if not shared]
-    together = sorted((key for key, shared in rows.items() if shared), key=lambda key: len(key[-1]))
-    batches += [together[i : i + TRUNK_BATCH] for i in range(0, len(together), TRUNK_BATCH)]
+    rows = {trunk_key(net, example.ids): example.ids for example in examples}
     filled = 0
-    with tqdm(total=len(rows), desc="reading", unit="text", disable=verbose < 1) as bar:
-        for batch in batches:
-            states = _run_trunk(net, [key[-1] for key in batch])
-            for key, state in zip(batch, states, strict=True):
-                store.put(key, state)
-            filled += sum(state.nbytes for state in states)
-            bar.update(len(batch))
-            if filled > 0.9 * store.capacity:  # more would push out what was just stored
-                break
-
-
-def _run_trunk(net: DualHead, rows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
-    """Frozen activations of some rows, run together; each of shape (tokens, width)."""
-    states = net.trunk_states(pad_ids(rows, net.base.device))
-    return [state[: len(row)].clone() for row, state in zip(rows, states, strict=True)]
-
-
-def _trunk_batch(net: DualHead, rows: Sequence[Sequence[int]]) -> torch.Tensor:
-    """Frozen activations of a batch, padded; what the store has no room for is run together."""
-    found = {i: net.base.trunk_cache.get(trunk_key(net, row)) for i, row in enumerate(rows)}
-    missing = [i for i, states in found.items() if states is None]
-    if missing:
-        found.update(zip(missing, _run_trunk(net, [rows[i] for i in missing]), strict=True))
-    return pad_sequence([s for s in found.values() if s is not None], batch_first=True)
+    for ids in tqdm(rows.values(), desc="reading", unit="text", disable=verbose < 1):
+        filled += trunk_states(net, ids).nbytes
+        if filled > 0.9 * store.capacity:  # more would push out what was just stored
+            break
 
 
 @contextlib.contextmanager

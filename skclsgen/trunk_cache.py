@@ -55,9 +55,6 @@ class TrunkCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self._entries
-
     def get(self, key: Hashable) -> torch.Tensor | None:
         """Return the activations stored under ``key``, shape (tokens, width), or ``None``."""
         with self._lock:

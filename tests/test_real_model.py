@@ -109,6 +109,25 @@ def test_probabilities_do_not_depend_on_what_is_cached(fitted, messages, probabi
     assert [e.proba for e in found] == probabilities.max(axis=1).tolist()
 
 
+def test_fits_do_not_depend_on_what_was_done_before(messages):
+    """Another estimator has read some of the texts, among others, with other settings."""
+    rows = messages.train
+    settings = {"epochs": 1, "random_state": 0, "rationales": None}
+
+    def fit(start, stop):
+        reasons = rows.explanations[start:stop]
+        clf = CLSGenClassifier(**settings)
+        return clf.fit(rows.texts[start:stop], rows.labels[start:stop], explanations=reasons)
+
+    release_memory()
+    alone = fit(0, 24).predict_proba(messages.test.texts[:16])
+    release_memory()
+    other = fit(12, 40)
+    other.predict(rows.texts[:24])
+    after = fit(0, 24).predict_proba(messages.test.texts[:16])
+    assert (after == alone).all()
+
+
 def test_self_written_rationales(messages):
     """Without explanations the base model writes its own; most pass the filter."""
     rows = messages.train
