@@ -133,7 +133,10 @@ class PromptEncoder:
             for index, token in tokenizer.added_tokens_decoder.items()
             if is_control(token.content, token.special)
         }
-        self._control_ids = frozenset(control.values())
+        # An unknown-word token is what honest text may come to, where it has no other use.
+        ends = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
+        unknown = {tokenizer.unk_token_id} - ends
+        self._control_ids = frozenset(control.values()) - unknown
         self._control_pattern = (
             re.compile("(?=" + "|".join(map(re.escape, control)) + ")") if control else None
         )

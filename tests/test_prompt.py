@@ -75,6 +75,18 @@ def test_line_breaks_that_are_tokens_of_their_own_are_kept():
     assert tokenizer.convert_tokens_to_ids("<think>") not in ids
 
 
+def test_words_unknown_to_the_tokenizer_are_not_lost():
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"<unk>": 0, "</s>": 1, "known": 2}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>", unk_token="<unk>")
+    encoder = PromptEncoder(tokenizer, "Judge.", ["one", "two"], 300)
+    assert encoder.plain_ids("known stranger </s>") == [2, 0, 0, 0]
+    assert encoder.label_ids == [[0], [0]]
+
+
 def test_unusable_template_is_replaced_with_a_warning():
     from skclsgen.exceptions import FallbackWarning
 
