@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import os
 import threading
+import warnings
 import weakref
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from .exceptions import OptionalDependencyError, UnsupportedModelError
+from .attention import can_pack
+from .exceptions import FallbackWarning, OptionalDependencyError, UnsupportedModelError
 from .model_source import (
     DEFAULT_MODEL,
     BaseModelInfo,
@@ -58,7 +60,9 @@ class BaseModel:
     dtype : torch.dtype
         Floating-point type of activations and adapters.
     attn_implementation : str
-        What the caller chose; ``"auto"`` leaves it to transformers and to training.
+        What the caller chose; ``"auto"`` packs rows where the model can.
+    packs : bool
+        True if several rows can be run end to end, without padding.
     trunk_cache : TrunkCache
         Activations of frozen layers, shared by all estimators on this model.
     rationales : dict
@@ -78,6 +82,14 @@ class BaseModel:
         self.device = lm.device
         self.dtype = lm.dtype
         self.attn_implementation = attn_implementation
+        self.packs = attn_implementation == "auto" and can_pack(self.lm)
+        if attn_implementation == "auto" and not self.packs:
+            warnings.warn(
+                f"the attention of {type(lm).__name__} cannot be run on several rows at once; "
+                "rows are run one by one, which is slower but exact.",
+                FallbackWarning,
+                stacklevel=2,
+            )
         self.trunk_cache = TrunkCache()
         self.rationales: dict[tuple[Any, ...], str] = {}
 

@@ -4,62 +4,28 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from numbers import Integral
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import DynamicCache, PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
+from .attention import NAME, packed
 from .backbone import BaseModel
-from .exceptions import FallbackWarning, UnsupportedModelError
+from .exceptions import FallbackWarning
+from .lora import LoraSettings, add_adapters, n_adapted_layers
 from .module_tree import Inject, Skip, Tap, decoder_layers, keys_and_values, share_weights
+from .packing import PackedRows, Row
 from .token_loss import frozen_head_nll
 
-__all__ = ["DualHead", "LoraSettings", "n_adapted_layers"]
+__all__ = ["DualHead"]
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class LoraSettings:
-    """Where and how large the low-rank adapters are.
-
-    Attributes
-    ----------
-    layers : "all", float or int
-        Adapted layers, counted from the top: all, a fraction in (0, 1], or a number.
-    r : int
-        Rank.
-    alpha : float
-        Scale; updates are multiplied by ``alpha / r``.
-    dropout : float
-        Probability of dropping an adapter's input in training.
-    """
-
-    layers: str | float | int
-    r: int
-    alpha: float
-    dropout: float
-
-
-def n_adapted_layers(layers: str | float | int, total: int) -> int:
-    """Number of adapted layers out of ``total``, at least one.
-
-    Examples
-    --------
-    >>> n_adapted_layers("all", 30), n_adapted_layers(2 / 3, 30), n_adapted_layers(10, 30)
-    (30, 20, 10)
-    """
-    if isinstance(layers, str):
-        return total
-    wanted = layers if isinstance(layers, Integral) else round(layers * total)
-    return max(1, min(total, int(wanted)))
+#: Keys and values of rows run together, behind those of the prefix.
+Caches = list[tuple[DynamicCache, PackedRows]]
 
 
 class DualHead(nn.Module):
@@ -104,11 +70,13 @@ class DualHead(nn.Module):
         self.prefix_ids = tuple(prefix_ids)
         self._prefix = self._prefix_keys_and_values()
         self.lm: PreTrainedModel = share_weights(base.lm)
+        if self.base.packs:
+            self.lm.set_attn_implementation(NAME)
         self.decoder: nn.Module = self.lm.get_decoder()
         total = self.lm.config.get_text_config().num_hidden_layers
         layers = decoder_layers(self.decoder, total)
         first = total - n_adapted_layers(lora.layers, total)
-        self._inject_adapters(layers[first:], lora)
+        add_adapters(self.lm, layers[first:], lora)
         self.head = self._verbalizer_head(verbalizers)
         self.depth = 0
         if first:
@@ -123,35 +91,16 @@ class DualHead(nn.Module):
             self.base.lm.get_decoder()(input_ids=ids, past_key_values=cache, use_cache=True)
         return keys_and_values(cache)
 
-    def prefix_cache(self, rows: int) -> DynamicCache:
-        """Return a new cache that holds the prefix for ``rows`` rows, in every layer."""
+    def prefix_cache(self) -> DynamicCache:
+        """Return a new cache that holds the prefix, in every layer."""
         cache = DynamicCache()
-        for layer, tensors in enumerate(self._prefix):
-            keys, values = (t.expand(rows, -1, -1, -1) for t in tensors)
+        for layer, (keys, values) in enumerate(self._prefix):
             cache.update(keys, values, layer)
         return cache
 
-    def _inject_adapters(self, layers: nn.ModuleList, lora: LoraSettings) -> None:
-        linear = {
-            id(module)
-            for layer in layers
-            for module in layer.modules()
-            if isinstance(module, (nn.Linear, Conv1D))
-        }
-        names = [name for name, module in self.lm.named_modules() if id(module) in linear]
-        if not names:
-            raise UnsupportedModelError(
-                f"{type(self.lm).__name__} has no linear layers to adapt; use another model."
-            )
-        fan_in_fan_out = isinstance(self.lm.get_submodule(names[0]), Conv1D)
-        config = LoraConfig(
-            r=lora.r,
-            lora_alpha=cast(int, lora.alpha),
-            lora_dropout=lora.dropout,
-            target_modules=names,
-            fan_in_fan_out=fan_in_fan_out,
-        )
-        inject_adapter_in_model(config, self.lm)
+    def pack(self, rows: Sequence[Row]) -> PackedRows:
+        """Lay rows end to end behind the prefix."""
+        return PackedRows(rows, len(self.prefix_ids), self.base.device)
 
     def _verbalizer_head(self, verbalizers: Sequence[Sequence[int]]) -> nn.Linear:
         rows = self.lm.get_output_embeddings().get_parameter("weight")
@@ -182,8 +131,10 @@ class DualHead(nn.Module):
         trunk = share_weights(
             own, replace={above[0]: self._tap} | {layer: Skip(layer) for layer in above[1:]}
         )
+        if self.base.packs:
+            trunk.set_attn_implementation(NAME)
         # The top is another view of the adapted model: the same layers, and the same
-        # configurations (some models have several), so that a change of attention reaches it too.
+        # configurations (some models have several).
         below = list(layers[:first])
         configs = {id(m.config): m.config for m in self.lm.modules() if hasattr(m, "config")}
         top = share_weights(
@@ -206,14 +157,11 @@ class DualHead(nn.Module):
 
     def _split_is_exact(self) -> bool:
         vocabulary = self.lm.get_input_embeddings().get_parameter("weight").shape[0]
-        ids = torch.arange(3, 19, device=self.base.device).remainder(vocabulary)[None]
+        rows = self.pack([([i % vocabulary for i in range(3, 19)], [])])
         try:
             with torch.no_grad():
-                states = self.trunk_states(ids)
-                parts = self.hidden_states(ids, states)
-                whole = self.decoder(
-                    input_ids=ids, past_key_values=self.prefix_cache(1), use_cache=True
-                ).last_hidden_state
+                parts, _ = self.hidden_states(rows, self.trunk_states(rows)[0])
+                whole, _ = self.hidden_states(rows)
         except (TypeError, ValueError, AttributeError, RuntimeError) as error:
             logger.info("running the halves failed: %s", error)
             return False
@@ -233,56 +181,83 @@ class DualHead(nn.Module):
                 module.train(mode)
         return self
 
-    def trunk_states(
-        self, input_ids: torch.Tensor, cache: DynamicCache | None = None
-    ) -> torch.Tensor:
+    def trunk_states(self, rows: PackedRows) -> tuple[torch.Tensor, Caches]:
         """Run the frozen layers.
+
+        Returns
+        -------
+        states : tensor of shape (tokens, width)
+        caches : list of (DynamicCache, PackedRows)
+            Keys and values of the trunk's layers, and the rows they belong to.
+        """
+        trunk, _ = self._halves
+
+        def run(**inputs: Any) -> torch.Tensor:
+            trunk(**inputs)
+            states = self._tap.states
+            del self._tap.states
+            return states
+
+        with torch.no_grad():
+            return self._run(run, rows)
+
+    def hidden_states(
+        self, rows: PackedRows, trunk_states: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, Caches]:
+        """Run the adapted layers on stored trunk activations, or the whole model without them.
 
         Parameters
         ----------
-        input_ids : tensor of shape (rows, tokens), int64
-            Right-padded token ids, behind the prefix.
-        cache : DynamicCache, optional
-            From :meth:`prefix_cache`; gets the keys and values of the trunk layers.
+        rows : PackedRows
+        trunk_states : tensor of shape (tokens, width), optional
 
         Returns
         -------
-        tensor of shape (rows, tokens, width)
-        """
-        trunk, _ = self._halves
-        cache = self.prefix_cache(len(input_ids)) if cache is None else cache
-        with torch.no_grad():
-            trunk(input_ids=input_ids, past_key_values=cache, use_cache=True)
-        states = self._tap.states
-        del self._tap.states
-        return states
-
-    def hidden_states(
-        self,
-        input_ids: torch.Tensor,
-        trunk_states: torch.Tensor | None = None,
-        cache: DynamicCache | None = None,
-    ) -> torch.Tensor:
-        """Run the adapted layers on stored trunk activations, or the whole model without them.
-
-        Right padding needs no mask in a causal model: nothing attends to what comes later.
-
-        Returns
-        -------
-        tensor of shape (rows, tokens, width)
+        states : tensor of shape (tokens, width)
             After the final norm: what both heads read.
+        caches : list of (DynamicCache, PackedRows)
+            Keys and values of the layers run, and the rows they belong to.
         """
-        decoder = self.decoder
-        cache = self.prefix_cache(len(input_ids)) if cache is None else cache
-        if trunk_states is not None:
-            _, decoder = self._halves
-            self._inject.states = trunk_states
-        try:
-            out = decoder(input_ids=input_ids, past_key_values=cache, use_cache=True)
-        finally:
+
+        def run(**inputs: Any) -> torch.Tensor:
+            decoder = self.decoder
             if trunk_states is not None:
-                del self._inject.states
-        return out.last_hidden_state
+                _, decoder = self._halves
+            states: torch.Tensor = decoder(**inputs).last_hidden_state
+            return states
+
+        return self._run(run, rows, trunk_states)
+
+    def _run(
+        self,
+        run: Callable[..., torch.Tensor],
+        rows: PackedRows,
+        injected: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, Caches]:
+        """Run rows together if the model can be told to keep them apart, else one by one."""
+        found: list[torch.Tensor] = []
+        caches: Caches = []
+        start = 0
+        for part in [rows] if self.base.packs else rows.single():
+            cache, ids = self.prefix_cache(), part.ids()
+            if injected is not None:
+                self._inject.states = injected[None, start : start + len(ids)]
+            try:
+                with packed(part):
+                    found.append(
+                        run(
+                            input_ids=ids[None],
+                            position_ids=part.positions()[None],
+                            past_key_values=cache,
+                            use_cache=True,
+                        )[0]
+                    )
+            finally:
+                if injected is not None:
+                    del self._inject.states
+            start += len(ids)
+            caches.append((cache, part))
+        return torch.cat(found), caches
 
     def class_logits(self, decision_states: torch.Tensor) -> torch.Tensor:
         """Logits of shape (rows, classes) from hidden states at the decision tokens."""
@@ -306,27 +281,18 @@ class DualHead(nn.Module):
         return frozen_head_nll(states, head, targets, self._logit_scale(), softcap)
 
     def losses(
-        self,
-        input_ids: torch.Tensor,
-        trunk_states: torch.Tensor | None,
-        decision: torch.Tensor,
-        classes: torch.Tensor,
-        explanation: torch.Tensor,
+        self, rows: PackedRows, trunk_states: torch.Tensor | None, classes: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Per-row classification loss and explanation loss.
 
         Parameters
         ----------
-        input_ids : tensor of shape (rows, tokens), int64
-            Right-padded prompt and continuation, behind the prefix.
-        trunk_states : tensor of shape (rows, tokens, width) or None
+        rows : PackedRows
+            Prompts, and the continuations to learn.
+        trunk_states : tensor of shape (tokens, width) or None
             Stored trunk activations.
-        decision : tensor of shape (rows,), int64
-            Position of each row's decision token.
         classes : tensor of shape (rows,), int64
             Gold class of each row.
-        explanation : tensor of shape (rows, tokens), bool
-            True where a token belongs to a row's continuation.
 
         Returns
         -------
@@ -335,16 +301,15 @@ class DualHead(nn.Module):
         explanation : tensor of shape (rows,)
             Mean cross-entropy over the row's continuation tokens, in nats; 0 without any.
         """
-        states = self.hidden_states(input_ids, trunk_states)
-        rows = torch.arange(len(input_ids), device=input_ids.device)
-        logits = self.class_logits(states[rows, decision])
+        states, _ = self.hidden_states(rows, trunk_states)
+        logits = self.class_logits(states[rows.decisions()])
         classification = cross_entropy(logits, classes, reduction="none")
         verbal = torch.zeros_like(classification)
-        row, position = explanation.nonzero(as_tuple=True)
+        row, place = rows.continuations()
         if len(row):
             # A token is predicted from the state before it; no other state meets the vocabulary.
-            nll = self.token_nll(states[row, position - 1], input_ids[row, position])
-            count = explanation.sum(dim=1).clamp(min=1).to(nll.dtype)
+            nll = self.token_nll(states[place - 1], rows.ids()[place])
+            count = torch.bincount(row, minlength=len(rows)).clamp(min=1)
             verbal = verbal.to(nll.dtype).index_add(0, row, nll) / count
         return classification, verbal
 

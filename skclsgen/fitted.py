@@ -17,10 +17,12 @@ import torch
 from tqdm.auto import tqdm
 
 from .backbone import BaseLease, BaseModel, load_base_model, on_release, resolve_device
-from .dual_head import DualHead, LoraSettings
+from .dual_head import DualHead
 from .exceptions import BaseModelMismatchError, FallbackWarning, InvalidTextError
-from .generation import batches_by_length, decode, predict_logits, prefill
+from .generation import decode, predict_logits, prefill
+from .lora import LoraSettings
 from .prompt import PromptEncoder
+from .reading import batches_by_length
 
 __all__ = ["BaseModelSettings", "FittedNetwork", "Reply", "TaskSettings"]
 

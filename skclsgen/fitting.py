@@ -11,9 +11,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
 from .backbone import BaseLease
-from .dual_head import LoraSettings
 from .fitted import BaseModelSettings, FittedNetwork, TaskSettings
 from .inputs import TrainingRows
+from .lora import LoraSettings
 from .prompt import default_instruction
 from .rationales import RationaleReport, choose_rationales
 from .training import History, TrainingSettings, make_examples, seeded, train

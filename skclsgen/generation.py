@@ -10,15 +10,11 @@ from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, PreTrainedModel
 
-from .dual_head import DualHead
+from .dual_head import Caches, DualHead
 from .module_tree import keys_and_values
+from .reading import trunk_states
 
-__all__ = ["Prefill", "batches_by_length", "decode", "predict_logits", "prefill", "prefill_base"]
-
-#: Rows decoded together: each step reads all weights once, however many rows share the reading.
-DECODE_BATCH = 32
-#: Tokens (with padding) predicted or prefilled together, which bounds memory.
-BATCH_TOKENS = 2**14
+__all__ = ["Prefill", "decode", "predict_logits", "prefill", "prefill_base"]
 
 
 @dataclass
@@ -37,77 +33,13 @@ class Prefill:
     lengths: torch.Tensor
 
 
-def batches_by_length(
-    lengths: Sequence[int], rows: int = DECODE_BATCH, tokens: int = BATCH_TOKENS
-) -> list[list[int]]:
-    """Group row numbers into batches of rows of similar length, longest first.
-
-    Parameters
-    ----------
-    lengths : sequence of int
-        Tokens of each row.
-    rows, tokens : int
-        Most rows, and most tokens with padding, of a batch; a single row may be longer.
-
-    Examples
-    --------
-    >>> batches_by_length([3, 9, 4, 8], rows=2)
-    [[1, 3], [2, 0]]
-    """
-    batches: list[list[int]] = []
-    for row in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        last = batches[-1] if batches else []
-        if last and len(last) < rows and (len(last) + 1) * lengths[last[0]] <= tokens:
-            last.append(row)
-        else:
-            batches.append([row])
-    return batches
-
-
-def pad_ids(rows: Sequence[Sequence[int]], device: torch.device) -> torch.Tensor:
-    """Stack token ids of different lengths, padded on the right, shape (rows, tokens)."""
-    tensors = [torch.tensor(row, dtype=torch.long) for row in rows]
-    return pad_sequence(tensors, batch_first=True).to(device)
-
-
-def trunk_key(net: DualHead, ids: Sequence[int]) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
-    """Return what a row's trunk activations depend on, as a key for the store."""
-    return net.depth, net.prefix_ids, tuple(ids)
-
-
-def trunk_states(net: DualHead, ids: Sequence[int], store: bool = True) -> torch.Tensor:
-    """Trunk activations of one row, shape (tokens, width), from the cache or computed.
-
-    Rows are run one at a time. Nothing is wasted on padding, and a row's activations are the same
-    to the last bit whichever rows it is asked for with, and so are what is trained on them and
-    the probabilities: nothing depends on what this process did before.
-
-    Parameters
-    ----------
-    net : DualHead
-        Whose trunk.
-    ids : sequence of int
-        The row's tokens, behind the prefix.
-    store : bool, default=True
-        Keep what had to be computed.
-    """
-    cache, key = net.base.trunk_cache, trunk_key(net, ids)
-    states = cache.get(key)
-    if states is None:
-        states = net.trunk_states(pad_ids([ids], net.base.device))[0]
-        if store:
-            cache.put(key, states)
-    return states
-
-
 @torch.no_grad()
 def predict_logits(net: DualHead, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
     """Class logits of a batch of prompts, shape (rows, classes); nothing is generated."""
-    trunk = None
-    if net.depth:
-        trunk = pad_sequence([trunk_states(net, p) for p in prompts], batch_first=True)
-    states = net.hidden_states(pad_ids(prompts, net.base.device), trunk)
-    return net.class_logits(_last(states, prompts))
+    rows = net.pack([(prompt, ()) for prompt in prompts])
+    trunk = torch.cat(trunk_states(net, rows.rows)) if net.depth else None
+    states, _ = net.hidden_states(rows, trunk)
+    return net.class_logits(states[rows.decisions()])
 
 
 @torch.no_grad()
@@ -124,66 +56,59 @@ def prefill(net: DualHead, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tens
     start : Prefill
         For :func:`decode`.
     """
-    device = net.base.device
-    lengths = torch.tensor([len(p) for p in prompts], device=device)
-    input_ids = pad_ids(prompts, device)
-    cache = net.prefix_cache(len(prompts))
-    trunk, below = None, []
-    if net.depth:
-        below = [net.prefix_cache(1) for _ in prompts]
-        rows = [
-            net.trunk_states(pad_ids([p], device), c)[0]
-            for p, c in zip(prompts, below, strict=True)
-        ]
-        trunk = pad_sequence(rows, batch_first=True)
-    states = net.hidden_states(input_ids, trunk, cache)
-    logits = net.class_logits(_last(states, prompts))
-    lengths = lengths + len(net.prefix_ids)
-    return logits, Prefill(_merge(below, net.depth, cache, lengths), lengths)
+    rows = net.pack([(prompt, ()) for prompt in prompts])
+    trunk, below = net.trunk_states(rows) if net.depth else (None, [])
+    states, above = net.hidden_states(rows, trunk)
+    layers = [*_rows_by_layer(below, 0, net.depth), *_rows_by_layer(above, net.depth)]
+    return net.class_logits(states[rows.decisions()]), _prefill(layers)
 
 
 @torch.no_grad()
 def prefill_base(lm: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> Prefill:
     """Run a batch of prompts through a base model that has no heads of ours."""
-    lengths = torch.tensor([len(p) for p in prompts], device=lm.device)
     cache = DynamicCache()
-    lm.get_decoder()(input_ids=pad_ids(prompts, lm.device), past_key_values=cache, use_cache=True)
-    return Prefill(_merge([], 0, cache, lengths), lengths)
+    ids = pad_sequence([torch.tensor(prompt) for prompt in prompts], batch_first=True)
+    lm.get_decoder()(input_ids=ids.to(lm.device), past_key_values=cache, use_cache=True)
+    return _prefill(
+        [
+            [tuple(t[row : row + 1, :, : len(p)] for t in pair) for row, p in enumerate(prompts)]
+            for pair in keys_and_values(cache)
+        ]
+    )
 
 
-def _last(states: torch.Tensor, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
-    ends = torch.tensor([len(p) - 1 for p in prompts], device=states.device)
-    return states[torch.arange(len(prompts), device=states.device), ends]
+def _rows_by_layer(
+    caches: Caches, first: int, end: int | None = None
+) -> list[list[tuple[torch.Tensor, ...]]]:
+    """Keys and values of each layer's rows, those of the prefix in front."""
+    layers: list[list[tuple[torch.Tensor, ...]]] = []
+    for cache, part in caches:
+        spans = [(part.prefix + start, part.prefix + stop) for start, stop in part.spans()]
+        for number, pair in enumerate(keys_and_values(cache)[first:end]):
+            if number == len(layers):
+                layers.append([])
+            layers[number] += [
+                tuple(torch.cat([t[:, :, : part.prefix], t[:, :, a:b]], dim=2) for t in pair)
+                for a, b in spans
+            ]
+    return layers
 
 
-def _merge(
-    below: Sequence[DynamicCache], depth: int, above: DynamicCache, lengths: torch.Tensor
-) -> DynamicCache:
-    """One right-aligned cache of all layers, out of the trunk's per row and the top's per batch.
+def _prefill(layers: Sequence[Sequence[tuple[torch.Tensor, ...]]]) -> Prefill:
+    """Join rows of different lengths in one right-aligned cache.
 
     Keys carry their positions already, so they can be moved freely; with the padding in front,
     the distances that sliding windows count are the true ones.
     """
-    width = int(lengths.max())
-    merged = DynamicCache()
-    shifts = (width - lengths).tolist()
-
-    def aligned(tensor: torch.Tensor) -> torch.Tensor:
-        moved = [row.roll(shift, dims=-2) for row, shift in zip(tensor, shifts, strict=True)]
-        return torch.stack(moved)
-
-    for layer, parts in enumerate(zip(*map(keys_and_values, below), strict=True)):
-        if layer == depth:
-            break
+    lengths = [keys.shape[2] for keys, _ in layers[0]]
+    width, cache = max(lengths), DynamicCache()
+    for layer, rows in enumerate(layers):
         keys, values = (
-            torch.cat([pad(t, (0, 0, width - t.shape[-2], 0)) for t in tensors])
-            for tensors in zip(*parts, strict=True)
+            torch.cat([pad(t, (0, 0, width - t.shape[2], 0)) for t in tensors])
+            for tensors in zip(*rows, strict=True)
         )
-        merged.update(keys, values, layer)
-    for layer, (keys, values) in enumerate(keys_and_values(above)):
-        if layer >= depth:
-            merged.update(aligned(keys), aligned(values), layer)
-    return merged
+        cache.update(keys, values, layer)
+    return Prefill(cache, torch.tensor(lengths, device=keys.device))
 
 
 @torch.no_grad()

@@ -18,9 +18,10 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from .backbone import BaseModel
-from .generation import batches_by_length, decode, prefill_base
+from .generation import decode, prefill_base
 from .inputs import TrainingRows
 from .prompt import PromptEncoder
+from .reading import batches_by_length
 
 __all__ = [
     "REASONS",

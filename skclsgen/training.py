@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
 from .dual_head import DualHead
 from .exceptions import TrainingDivergedError, TruncationWarning
-from .generation import pad_ids, trunk_key, trunk_states
 from .inputs import TrainingRows
 from .optimizer import EarlyStopping, MasterAdamW
+from .packing import Row
 from .prompt import PromptEncoder
+from .reading import trunk_states
 
 __all__ = [
     "Example",
@@ -38,9 +38,9 @@ logger = logging.getLogger(__name__)
 WARMUP = 0.1
 #: Batches sorted by length together: little padding, and still a different mix every epoch.
 BATCHES_SORTED_TOGETHER = 8
-#: Up to this length, plain attention trains faster than fused attention on a CPU.
-EAGER_TOKENS = 256
-#: Tokens (with padding) whose activations are held at a time; a longer batch is run in parts.
+#: Share of the trunk's store that a fit fills; more would push out what was just stored.
+FILL = 0.9
+#: Tokens whose activations are held at a time; a longer batch is run in parts.
 MICRO_BATCH_TOKENS = 4096
 
 
@@ -67,9 +67,12 @@ class Example:
     explanation_weight: float = 1.0
 
     @property
-    def ids(self) -> list[int]:
-        """Prompt and continuation."""
-        return [*self.prompt, *self.continuation]
+    def row(self) -> Row:
+        """Prompt and continuation, as the network packs them."""
+        return self.prompt, self.continuation
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.continuation)
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,7 @@ def train(
     stopper = EarlyStopping(settings.n_iter_no_change)
     _fill_trunk_cache(net, [*examples, *validation], settings.verbose)
     bar = tqdm(total=steps, desc="training", unit="batch", disable=settings.verbose < 1)
-    with bar, _short_sequence_attention(net, examples):
+    with bar:
         for epoch in range(settings.epochs):
             sums = np.zeros(3)
             for batch in shuffled_batches(examples, settings.batch_size, rng):
@@ -238,33 +241,25 @@ def _train_step(
 
 def micro_batches(batch: Sequence[Example]) -> Iterator[Sequence[Example]]:
     """Cut a batch into parts of bounded memory; their gradients add up to the batch's."""
-    rows = max(1, MICRO_BATCH_TOKENS // max(len(e.ids) for e in batch))
-    for start in range(0, len(batch), rows):
-        yield batch[start : start + rows]
+    part: list[Example] = []
+    for example in batch:
+        if part and sum(map(len, part)) + len(example) > MICRO_BATCH_TOKENS:
+            yield part
+            part = []
+        part.append(example)
+    yield part
 
 
 def batch_losses(net: DualHead, batch: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
     """Weighted classification and explanation losses of each row, shape (rows,) each."""
-    device = net.base.device
-    sequences = [example.ids for example in batch]
-    trunk = None
-    if net.depth:
-        # What the store has no room for is run again, so as not to push out what others reuse.
-        states = [trunk_states(net, ids, store=False) for ids in sequences]
-        trunk = pad_sequence(states, batch_first=True)
-    lengths = torch.tensor([len(e.prompt) for e in batch], device=device)
-    ends = torch.tensor([len(s) for s in sequences], device=device)
-    slots = torch.arange(int(ends.max()), device=device)
-    classification, explanation = net.losses(
-        pad_ids(sequences, device),
-        trunk,
-        decision=lengths - 1,
-        classes=torch.tensor([e.label for e in batch], device=device),
-        explanation=(slots >= lengths[:, None]) & (slots < ends[:, None]),
-    )
+    rows = net.pack([example.row for example in batch])
+    # What the store has no room for is run again, so as not to push out what others reuse.
+    trunk = torch.cat(trunk_states(net, rows.rows, store=False)) if net.depth else None
+    classes = torch.tensor([e.label for e in batch], device=rows.device)
+    classification, explanation = net.losses(rows, trunk, classes)
     weights = torch.tensor(
         [(e.classification_weight, e.explanation_weight) for e in batch],
-        device=device,
+        device=rows.device,
         dtype=classification.dtype,
     )
     return classification * weights[:, 0], explanation * weights[:, 1]
@@ -275,7 +270,7 @@ def mean_losses(net: DualHead, examples: Sequence[Example], batch_size: int) -> 
     """Mean weighted classification and explanation loss over ``examples``, in nats."""
     net.eval()
     sums = np.zeros(2)
-    ordered = sorted(examples, key=lambda e: -len(e.ids))
+    ordered = sorted(examples, key=lambda e: -len(e))
     for start in range(0, len(ordered), batch_size):
         for part in micro_batches(ordered[start : start + batch_size]):
             sums += [float(loss.sum()) for loss in batch_losses(net, part)]
@@ -291,7 +286,7 @@ def shuffled_batches(
     pool = size * BATCHES_SORTED_TOGETHER
     batches = []
     for start in range(0, len(order), pool):
-        chunk = sorted(order[start : start + pool], key=lambda i: len(examples[i].ids))
+        chunk = sorted(order[start : start + pool], key=lambda i: len(examples[i]))
         batches += [chunk[i : i + size] for i in range(0, len(chunk), size)]
     for index in rng.permutation(len(batches)):
         yield [examples[i] for i in batches[index]]
@@ -301,31 +296,10 @@ def _fill_trunk_cache(net: DualHead, examples: Sequence[Example], verbose: int) 
     """Compute the frozen activations of every row before the first epoch."""
     if not net.depth:
         return
-    net.eval()
-    store = net.base.trunk_cache
-    rows = {trunk_key(net, example.ids): example.ids for example in examples}
-    filled = 0
-    for ids in tqdm(rows.values(), desc="reading", unit="text", disable=verbose < 1):
-        filled += trunk_states(net, ids).nbytes
-        if filled > 0.9 * store.capacity:  # more would push out what was just stored
-            break
-
-
-@contextlib.contextmanager
-def _short_sequence_attention(net: DualHead, examples: Sequence[Example]) -> Iterator[None]:
-    """Train with plain attention where that is faster: on the CPU, on short sequences.
-
-    The fused kernel's backward pass took four times as long at 64 tokens in bfloat16, and the
-    same time at 512.
-    """
-    longest = max((len(e.ids) for e in examples), default=0)
-    chosen = net.base.attn_implementation == "auto"
-    if not chosen or net.base.device.type != "cpu" or longest > EAGER_TOKENS:
-        yield
-        return
-    net.lm.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):  # a family without fused attention stays eager
-            net.lm.set_attn_implementation("sdpa")
+    width = net.lm.get_input_embeddings().get_parameter("weight").shape[1]
+    room = FILL * net.base.trunk_cache.capacity / (width * net.base.dtype.itemsize)
+    total = np.cumsum([len(example) for example in examples])
+    rows = [example.row for example in examples[: int(np.searchsorted(total, room))]]
+    different = {(tuple(prompt), tuple(continuation)) for prompt, continuation in rows}
+    with tqdm(total=len(different), desc="reading", unit="text", disable=verbose < 1) as bar:
+        trunk_states(net, rows, progress=bar.update)

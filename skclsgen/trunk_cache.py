@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
 
 import torch
 
-__all__ = ["DEFAULT_CAPACITY", "TrunkCache"]
+__all__ = ["DEFAULT_CAPACITY", "TrunkCache", "TrunkKey"]
+
+#: Number of frozen layers, ids of the shared prefix, ids of the prompt.
+TrunkKey = tuple[int, tuple[int, ...], tuple[int, ...]]
 
 #: Bytes of activations kept per base model (a 135M model needs about 1.2 kB a token).
 DEFAULT_CAPACITY = 2 * 1024**3
@@ -18,7 +20,8 @@ class TrunkCache:
     """Least-recently-used store of trunk activations, keyed by depth and token ids.
 
     Activations below the first adapted layer depend on the tokens alone: not on labels, folds,
-    epochs or hyper-parameters. All estimators on one base model therefore share one store.
+    epochs or hyper-parameters. All estimators on one base model therefore share one store. A
+    prompt with a continuation serves the prompt alone too, since no token looks ahead.
 
     Parameters
     ----------
@@ -37,10 +40,11 @@ class TrunkCache:
     >>> import torch
     >>> from skclsgen.trunk_cache import TrunkCache
     >>> cache = TrunkCache()
-    >>> cache.put((10, (1, 2, 3)), torch.zeros(3, 4))
-    >>> cache.get((10, (1, 2, 3))).shape
-    torch.Size([3, 4])
-    >>> cache.get((10, (1, 2))) is None
+    >>> key = (10, (0,), (1, 2, 3))
+    >>> cache.put(key, (7,), torch.zeros(4, 8))
+    >>> cache.get(key, (7,)).shape, cache.get(key, ()).shape
+    (torch.Size([4, 8]), torch.Size([3, 8]))
+    >>> cache.get(key, (9,)) is None
     True
     """
 
@@ -49,37 +53,52 @@ class TrunkCache:
         self.nbytes = 0
         self.hits = 0
         self.misses = 0
-        self._entries: OrderedDict[Hashable, torch.Tensor] = OrderedDict()
+        self._entries: OrderedDict[tuple[TrunkKey, tuple[int, ...]], torch.Tensor] = OrderedDict()
+        self._latest: dict[TrunkKey, tuple[int, ...]] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, key: Hashable) -> torch.Tensor | None:
-        """Return the activations stored under ``key``, shape (tokens, width), or ``None``."""
+    def get(self, key: TrunkKey, continuation: tuple[int, ...]) -> torch.Tensor | None:
+        """Return the activations of a prompt and its continuation, or ``None``.
+
+        Returns
+        -------
+        tensor of shape (tokens, width) or None
+        """
         with self._lock:
-            states = self._entries.get(key)
+            entry = key, continuation if continuation else self._latest.get(key, ())
+            states = self._entries.get(entry)
             if states is None:
                 self.misses += 1
                 return None
             self.hits += 1
-            self._entries.move_to_end(key)
-            return states
+            self._entries.move_to_end(entry)
+            return states[: len(key[-1]) + len(continuation)]
 
-    def put(self, key: Hashable, states: torch.Tensor) -> None:
+    def put(self, key: TrunkKey, continuation: tuple[int, ...], states: torch.Tensor) -> None:
         """Store activations, dropping the oldest entries beyond the capacity."""
         if states.nbytes > self.capacity:
             return
         with self._lock:
-            old = self._entries.pop(key, None)
-            self.nbytes += states.nbytes - (old.nbytes if old is not None else 0)
-            self._entries[key] = states
+            self._drop((key, continuation))
+            self._entries[key, continuation] = states
+            self._latest[key] = continuation
+            self.nbytes += states.nbytes
             while self.nbytes > self.capacity:
-                _, dropped = self._entries.popitem(last=False)
-                self.nbytes -= dropped.nbytes
+                self._drop(next(iter(self._entries)))
+
+    def _drop(self, entry: tuple[TrunkKey, tuple[int, ...]]) -> None:
+        if entry in self._entries:
+            self.nbytes -= self._entries.pop(entry).nbytes
+            key, continuation = entry
+            if self._latest.get(key) == continuation:
+                del self._latest[key]
 
     def clear(self) -> None:
         """Drop every entry; the counters go on."""
         with self._lock:
             self._entries.clear()
+            self._latest.clear()
             self.nbytes = 0

@@ -7,9 +7,10 @@ from torch.nn.functional import cross_entropy
 
 from skclsgen import module_tree
 from skclsgen.backbone import load_base_model
-from skclsgen.dual_head import DualHead, LoraSettings, n_adapted_layers
+from skclsgen.dual_head import DualHead
 from skclsgen.exceptions import FallbackWarning
-from skclsgen.generation import decode, pad_ids, predict_logits, prefill
+from skclsgen.generation import decode, predict_logits, prefill
+from skclsgen.lora import LoraSettings
 
 PREFIX = [1, 30, 31, 32]
 PROMPTS = [[40, 41, 42, 43, 44, 45], [50, 51], list(range(60, 100))]
@@ -66,22 +67,22 @@ def test_every_family_splits_with_working_adapters(family):
     )
 
 
-def test_every_family_is_causal_under_both_kinds_of_attention(family):
-    """Training switches attention after the split was checked; no state may see what follows."""
+def test_every_family_is_causal_and_keeps_rows_apart(family):
+    """No state may see what follows, or another row; with and without gradients."""
+    assert family.packs
     net = make(family)
     disturb(net)
-    one = torch.tensor([PROMPTS[0]])
-    other = one.clone()
-    other[0, -1] = 99
+    pair = [(PROMPTS[0], [7, 8]), (PROMPTS[1], [])]
+    changed = [(PROMPTS[0], [7, 99]), (PROMPTS[2], [])]
     found = []
-    for attention in (None, "eager"):
-        if attention is not None:
-            net.lm.set_attn_implementation(attention)
-        with torch.no_grad():
-            states = [net.hidden_states(ids, net.trunk_states(ids))[0, :-1] for ids in (one, other)]
-        assert torch.equal(*states)
-        found.append(states[0])
-    torch.testing.assert_close(*found, atol=2e-5, rtol=1e-4)
+    for grad in (False, True):
+        with torch.set_grad_enabled(grad):
+            for rows in (pair, changed):
+                packed = net.pack(rows)
+                states, _ = net.hidden_states(packed, net.trunk_states(packed)[0])
+                found.append(states[:7].detach())
+    for other in found[1:]:
+        torch.testing.assert_close(found[0], other, atol=2e-5, rtol=1e-4)
 
 
 def test_every_family_generates_what_the_base_model_would(family):
@@ -101,12 +102,13 @@ def test_every_family_generates_what_the_base_model_would(family):
 
 def test_every_family_has_the_language_models_own_token_loss(family):
     net = make(family)
-    ids = pad_ids(PROMPTS[:1], family.device)
+    rows = net.pack([(PROMPTS[0], [])])
+    ids = rows.ids()
     with torch.no_grad():
-        states = net.hidden_states(ids, net.trunk_states(ids))
-        found = net.token_nll(states[0, :-1], ids[0, 1:])
+        states, _ = net.hidden_states(rows, net.trunk_states(rows)[0])
+        found = net.token_nll(states[:-1], ids[1:])
         logits = family.lm(torch.tensor([[*PREFIX, *PROMPTS[0]]])).logits[0, len(PREFIX) : -1]
-    expected = cross_entropy(logits, ids[0, 1:], reduction="none")
+    expected = cross_entropy(logits, ids[1:], reduction="none")
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
 
 
@@ -154,7 +156,7 @@ def test_the_shared_base_is_not_touched(base):
 def test_adapters_are_not_active_on_the_prefix(base):
     net, plain = make(base), make(base)
     disturb(net)
-    for one, other in zip(net.prefix_cache(1).layers, plain.prefix_cache(1).layers, strict=True):
+    for one, other in zip(net.prefix_cache().layers, plain.prefix_cache().layers, strict=True):
         assert torch.equal(one.keys, other.keys)
         assert torch.equal(one.values, other.values)
     assert not torch.equal(predict_logits(net, PROMPTS), predict_logits(plain, PROMPTS))
@@ -165,14 +167,6 @@ def test_adapters_are_in_the_top_layers_only(base):
     assert names
     assert all(".layers.2." in name for name in names)
     assert any(".layers.0." in name for name in make(base, "all").adapter_parameters())
-
-
-@pytest.mark.parametrize(
-    ("layers", "total", "expected"),
-    [("all", 30, 30), (2 / 3, 30, 20), (0.5, 3, 2), (0.01, 30, 1), (1.0, 7, 7), (99, 30, 30)],
-)
-def test_n_adapted_layers(layers, total, expected):
-    assert n_adapted_layers(layers, total) == expected
 
 
 def test_all_layers_leaves_no_trunk(base):
@@ -193,10 +187,8 @@ def test_a_family_that_cannot_be_split_is_run_whole_with_a_warning(base, monkeyp
 
 
 def losses(net, explanation):
-    ids = pad_ids([PROMPTS[0] + [20, 21, 2], PROMPTS[1]], net.base.device)
-    mask = torch.zeros_like(ids, dtype=torch.bool)
-    mask[0, 6:9] = explanation
-    return net.losses(ids, net.trunk_states(ids), torch.tensor([5, 1]), torch.tensor([0, 1]), mask)
+    rows = net.pack([(PROMPTS[0], [20, 21, 2] if explanation else []), (PROMPTS[1], [])])
+    return net.losses(rows, net.trunk_states(rows)[0], torch.tensor([0, 1]))
 
 
 def test_joint_loss_against_autograd_on_the_whole_model(base):
@@ -206,7 +198,7 @@ def test_joint_loss_against_autograd_on_the_whole_model(base):
     with torch.no_grad():
         logits = predict_logits(net, PROMPTS[:2])
         ids = torch.tensor([[*PROMPTS[0], 20, 21, 2]])
-        whole = net.lm(ids, past_key_values=net.prefix_cache(1)).logits[0]
+        whole = net.lm(ids, past_key_values=net.prefix_cache()).logits[0]
     torch.testing.assert_close(
         classification, cross_entropy(logits, torch.tensor([0, 1]), reduction="none")
     )

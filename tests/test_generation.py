@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from skclsgen.backbone import load_base_model
-from skclsgen.dual_head import DualHead, LoraSettings
-from skclsgen.generation import batches_by_length, decode, prefill, prefill_base
+from skclsgen.dual_head import DualHead
+from skclsgen.generation import decode, prefill, prefill_base
+from skclsgen.lora import LoraSettings
 
 PREFIX = [1, 30, 31]
 PROMPTS = [[40, 41, 42, 43], list(range(60, 90)), [50]]
@@ -25,16 +26,6 @@ def greedy(base, ids, new, stop=2):
         eos_token_id=stop,
     )
     return out[0, ids.shape[1] :].tolist()
-
-
-def test_batches_hold_every_row_once_within_bounds():
-    lengths = [5, 100, 7, 64, 64, 1, 300]
-    batches = batches_by_length(lengths, rows=3, tokens=200)
-    assert sorted(row for batch in batches for row in batch) == list(range(7))
-    assert batches[0] == [6]
-    for batch in batches:
-        assert len(batch) <= 3
-        assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= 200
 
 
 def test_base_model_continues_as_generate_does(base):

@@ -1,0 +1,232 @@
+"""Attention among rows that lie end to end in one sequence, without padding.
+
+transformers hands every layer's queries, keys and values to a function chosen by name. The one
+registered here attends row by row while :func:`packed` is active, so that everything else in a
+model (nine tenths of its arithmetic) runs on all rows at once and nothing is padded. Elsewhere it
+is the usual fused attention.
+
+The arithmetic of a row does not depend on its neighbours: each row, and in it the prompt and the
+continuation, is attended to in calls whose shapes depend on that row alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    DynamicCache,
+    PreTrainedModel,
+)
+
+from .grouped_attention import Plan, grouped_attention, make_plan
+from .module_tree import Skip, decoder_layers, share_weights
+from .packing import PackedRows
+
+__all__ = ["NAME", "can_pack", "packed"]
+
+logger = logging.getLogger(__name__)
+
+#: What transformers knows the function by.
+NAME = "skclsgen_packed"
+#: Up to this many keys, plain attention is faster on a CPU than the fused kernel, whose backward
+#: pass took twice as long at 64 tokens and half as long again at 512 (bfloat16). Beyond, the fused
+#: kernel's memory counts, which grows linearly.
+PLAIN_KEYS = 1024
+
+
+_packed: ContextVar[PackedRows | None] = ContextVar("packed", default=None)
+
+
+@contextlib.contextmanager
+def packed(rows: PackedRows) -> Iterator[None]:
+    """Let models whose attention is :data:`NAME` treat their one row as these rows."""
+    token = _packed.set(rows)
+    try:
+        yield
+    finally:
+        _packed.reset(token)
+
+
+def attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend; the arguments are those of transformers' ``AttentionInterface``.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The attention layer.
+    query : tensor of shape (rows, heads, tokens, width)
+    key, value : tensor of shape (rows, key heads, keys, width)
+    attention_mask : tensor or None
+        None while rows are packed.
+    scaling, dropout, sliding_window, softcap
+        As the layer asks for.
+
+    Returns
+    -------
+    tensor of shape (rows, tokens, heads, width), None
+    """
+    if kwargs.get("s_aux") is not None:
+        raise NotImplementedError("attention sinks are not packed")
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    packing = _packed.get()
+    if packing is None:
+        if softcap is not None:
+            out = _plain(query, key, value, attention_mask, scaling, softcap)
+            return out.transpose(1, 2), None
+        fused = AttentionInterface()["sdpa"]
+        fused_out: tuple[torch.Tensor, None] = fused(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        )
+        return fused_out
+    longest = packing.prefix + max(packing.lengths)
+    if softcap is None and query.device.type == "cpu" and longest <= PLAIN_KEYS:
+        separate = not (torch.is_grad_enabled() and query.requires_grad)
+        plan = _plan(packing, query.shape[1], key.shape[1], sliding_window, separate)
+        return grouped_attention(query[0], key[0], value[0], scaling, plan)[None], None
+    before, window = packing.prefix, sliding_window
+    parts = []
+    for (start, stop), row in zip(packing.spans(), packing.rows, strict=True):
+        keys, values = (
+            torch.cat([t[:, :, :before], t[:, :, before + start : before + stop]], dim=2)
+            for t in (key, value)
+        )
+        first = 0
+        for part in filter(None, row):  # never a prompt with its continuation
+            block = query[:, :, start + first : start + first + len(part)]
+            first += len(part)
+            span = keys[:, :, : before + first], values[:, :, : before + first]
+            mask = _causal(len(part), before + first, window, query.device)
+            if softcap is not None:
+                parts.append(_plain(block, *span, mask, scaling, softcap))
+            else:
+                parts.append(
+                    scaled_dot_product_attention(
+                        block, *span, attn_mask=mask, scale=scaling, enable_gqa=True
+                    )
+                )
+    return torch.cat(parts, dim=2).transpose(1, 2), None
+
+
+@lru_cache(maxsize=8)
+def _plan(rows: PackedRows, *sizes: Any) -> Plan:
+    """Return the plan of rows, the same for every layer."""
+    return make_plan(rows, *sizes)
+
+
+def _causal(queries: int, keys: int, window: int | None, device: torch.device) -> torch.Tensor:
+    """Boolean mask of the last ``queries`` of ``keys`` positions; True where one may look."""
+    return _triangle(-(-keys // 512) * 512, window, device)[keys - queries : keys, :keys]
+
+
+@lru_cache(maxsize=4)
+def _triangle(size: int, window: int | None, device: torch.device) -> torch.Tensor:
+    mask = torch.ones(size, size, dtype=torch.bool, device=device).tril()
+    return mask if window is None else mask.triu(1 - window)
+
+
+def _plain(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    scaling: float,
+    softcap: float | None,
+) -> torch.Tensor:
+    """Attention by its definition; heads that share keys are multiplied with them together."""
+    rows, heads, tokens, width = query.shape
+    groups, keys = key.shape[1], key.shape[2]
+    grouped = (query * scaling).reshape(rows, groups, -1, width)
+    scores = grouped @ key.transpose(2, 3)
+    if softcap is not None:
+        scores = torch.tanh(scores / softcap) * softcap
+    if mask is not None:
+        scores = scores.view(rows, heads, tokens, keys).masked_fill(~mask, -torch.inf)
+    wide = torch.promote_types(scores.dtype, torch.float32)
+    weights = scores.softmax(dim=-1, dtype=wide).to(query.dtype)
+    out = weights.view(rows, groups, -1, keys) @ value
+    return out.view(rows, heads, tokens, value.shape[-1])
+
+
+def mask(*args: Any, **kwargs: Any) -> torch.Tensor | None:
+    """Return no mask while rows are packed, else what the fused attention takes."""
+    if _packed.get() is not None:
+        return None
+    made: torch.Tensor | None = AttentionMaskInterface()["sdpa"](
+        *args, **kwargs | {"allow_is_causal_skip": False}
+    )
+    return made
+
+
+AttentionInterface.register(NAME, attend)
+AttentionMaskInterface.register(NAME, mask)
+
+
+#: Kinds of attention layers that :func:`attend` covers, as configurations name them.
+KINDS = {"full_attention", "sliding_attention"}
+
+
+@torch.no_grad()
+def can_pack(lm: PreTrainedModel) -> bool:
+    """Tell whether a model gives packed rows what it gives each of them alone.
+
+    Parameters
+    ----------
+    lm : transformers.PreTrainedModel
+        Any causal language model; it is not changed.
+    """
+    config = lm.config.get_text_config()
+    kinds = getattr(config, "layer_types", None) or ["full_attention"]
+    if not KINDS.issuperset(kinds):
+        return False
+    ids = [i % config.vocab_size for i in range(3, 26)]
+    prefix, rows = ids[:4], [(ids[4:14], ids[14:17]), (ids[17:], [])]
+    pack = PackedRows(rows, len(prefix), lm.device)
+    try:
+        # One layer of each kind tells; rounding adds up over many.
+        layers = decoder_layers(lm.get_decoder(), config.num_hidden_layers)
+        upper = layers[1 + max(kinds.index(kind) for kind in set(kinds)) :]
+        few = share_weights(lm.get_decoder(), replace={layer: Skip(layer) for layer in upper})
+        alone = [
+            few(input_ids=_row([*prefix, *prompt, *more], lm)).last_hidden_state[0, 4:]
+            for prompt, more in rows
+        ]
+        few.set_attn_implementation(NAME)
+        cache = DynamicCache()
+        few(input_ids=_row(prefix, lm), past_key_values=cache, use_cache=True)
+        with packed(pack):
+            together = few(
+                input_ids=pack.ids()[None],
+                position_ids=pack.positions()[None],
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state[0]
+    except (TypeError, ValueError, AttributeError, KeyError, RuntimeError) as error:
+        logger.info("running packed rows failed: %s", error)
+        return False
+    expected, found = (t.to(torch.float64) for t in (torch.cat(alone), together))
+    tolerance = torch.finfo(together.dtype).eps ** 0.5
+    return bool((found - expected).norm() < tolerance * expected.norm())
+
+
+def _row(ids: Sequence[int], lm: PreTrainedModel) -> torch.Tensor:
+    return torch.tensor([ids], device=lm.device)

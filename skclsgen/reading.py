@@ -1,0 +1,100 @@
+"""Read texts once: trunk activations out of the store, or computed and stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+
+from .dual_head import DualHead
+from .packing import Row
+from .trunk_cache import TrunkKey
+
+__all__ = ["batches_by_length", "trunk_key", "trunk_states"]
+
+#: Rows, and tokens, run together; the tokens bound the memory.
+BATCH_ROWS, BATCH_TOKENS = 32, 2**14
+#: Tokens of the trunk run together: beyond, its activations leave a CPU's cache.
+TRUNK_TOKENS = 2048
+#: Numbers of tokens are brought up to a multiple of this. Kernels treat the last rows of a matrix
+#: differently if they do not fill a block, and a row's result must not depend on its place.
+TOKEN_MULTIPLE = 64
+
+
+def batches_by_length(
+    lengths: Sequence[int], rows: int = BATCH_ROWS, tokens: int = BATCH_TOKENS
+) -> list[list[int]]:
+    """Group row numbers into batches of rows of similar length, longest first.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        Tokens of each row.
+    rows, tokens : int
+        Most rows, and most tokens with padding, of a batch; a single row may be longer.
+
+    Examples
+    --------
+    >>> batches_by_length([3, 9, 4, 8], rows=2)
+    [[1, 3], [2, 0]]
+    """
+    batches: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        last = batches[-1] if batches else []
+        if last and len(last) < rows and (len(last) + 1) * lengths[last[0]] <= tokens:
+            last.append(row)
+        else:
+            batches.append([row])
+    return batches
+
+
+def trunk_key(net: DualHead, row: Row) -> TrunkKey:
+    """Return what the activations of a row's prompt depend on, as a key for the store."""
+    return net.depth, net.prefix_ids, tuple(row[0])
+
+
+def trunk_states(
+    net: DualHead,
+    rows: Sequence[Row],
+    *,
+    store: bool = True,
+    progress: Callable[[int], object] = lambda rows: None,
+) -> list[torch.Tensor]:
+    """Trunk activations of rows, shape (tokens, width) each.
+
+    On a CPU, a row's activations are the same to the last bit whichever rows it is asked for
+    with, and so are what is trained on them and the probabilities: nothing depends on what this
+    process did before. (Accelerators choose their kernels by the size of a batch.)
+
+    Parameters
+    ----------
+    net : DualHead
+        Whose trunk.
+    rows : sequence of (sequence of int, sequence of int)
+        Prompts and continuations.
+    store : bool, default=True
+        Keep what had to be computed.
+    progress : callable, optional
+        Called with the number of different rows that have just been found or computed.
+    """
+    cache = net.base.trunk_cache
+    wanted = [(trunk_key(net, row), tuple(row[1])) for row in rows]
+    found = {entry: cache.get(*entry) for entry in dict.fromkeys(wanted)}
+    missing = [entry for entry, states in found.items() if states is None]
+    progress(len(found) - len(missing))
+    lengths = [len(key[-1]) + len(continuation) for key, continuation in missing]
+    for batch in batches_by_length(lengths, len(missing), TRUNK_TOKENS):
+        entries = [missing[i] for i in batch]
+        filler = [0] * (-sum(lengths[i] for i in batch) % TOKEN_MULTIPLE)
+        pack = net.pack(
+            [(key[-1], continuation) for key, continuation in entries]
+            + ([(filler, ())] if filler else [])
+        )
+        states, _ = net.trunk_states(pack)
+        for entry, own in zip(entries, states.split(pack.lengths), strict=False):
+            found[entry] = own
+            if store:
+                cache.put(*entry, own.clone())  # a view would keep the whole batch
+        progress(len(entries))
+    return [cast(torch.Tensor, found[entry]) for entry in wanted]

@@ -1,0 +1,124 @@
+import pytest
+import torch
+from conftest import FAMILIES, build_model
+from transformers import AutoModelForCausalLM
+
+from skclsgen import attention
+from skclsgen.attention import can_pack, packed
+from skclsgen.backbone import load_base_model
+from skclsgen.dual_head import DualHead
+from skclsgen.exceptions import FallbackWarning
+from skclsgen.generation import predict_logits, prefill
+from skclsgen.grouped_attention import grouped_attention, make_plan
+from skclsgen.lora import LoraSettings
+from skclsgen.packing import PackedRows
+
+CPU = torch.device("cpu")
+LENGTHS = [(5, 3), (40, 7), (33, 0), (36, 12), (70, 2)]
+PREFIX = 6
+
+
+def packed_rows():
+    return PackedRows([(range(a), range(b)) for a, b in LENGTHS], PREFIX, CPU)
+
+
+def by_hand(query, key, value, scaling, window):
+    """Every row by itself, by the definition."""
+    found = []
+    for start, stop in packed_rows().spans():
+        keys, values = (
+            torch.cat(
+                [t[:, :PREFIX], t[:, PREFIX + start : PREFIX + stop]], dim=1
+            ).repeat_interleave(2, dim=0)
+            for t in (key, value)
+        )
+        distance = torch.arange(stop - start)[:, None] + PREFIX - torch.arange(keys.shape[1])
+        hidden = distance < 0 if window is None else (distance < 0) | (distance >= window)
+        scores = query[:, start:stop] @ keys.transpose(1, 2) * scaling
+        found.append((scores.masked_fill(hidden, -torch.inf).softmax(-1) @ values).transpose(0, 1))
+    return torch.cat(found)
+
+
+def tensors():
+    torch.manual_seed(0)
+    tokens = sum(map(sum, LENGTHS))
+    shapes = [(4, tokens, 8), (2, PREFIX + tokens, 8), (2, PREFIX + tokens, 8)]
+    return [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+
+
+@pytest.mark.parametrize("window", [None, 9])
+@pytest.mark.parametrize("separate", [False, True])
+def test_grouped_attention_is_attention_row_by_row(window, separate):
+    query, key, value = tensors()
+    plan = make_plan(packed_rows(), 4, 2, window, separate)
+    torch.testing.assert_close(
+        grouped_attention(query, key, value, 0.3, plan), by_hand(query, key, value, 0.3, window)
+    )
+
+
+@pytest.mark.parametrize("window", [None, 9])
+def test_its_gradients_are_those_of_autograd(window):
+    inputs = tensors()
+    plan = make_plan(packed_rows(), 4, 2, window, separate=False)
+    outs = grouped_attention(*inputs, 0.3, plan), by_hand(*inputs, 0.3, window)
+    weights = torch.randn_like(outs[0])
+    found, expected = (torch.autograd.grad((out * weights).sum(), inputs) for out in outs)
+    torch.testing.assert_close(found[0], expected[0])
+    for one, other in zip(found[1:], expected[1:], strict=True):
+        torch.testing.assert_close(one[:, PREFIX:], other[:, PREFIX:])
+        assert not one[:, :PREFIX].any()
+
+
+def states(lm, rows):
+    model = lm.get_decoder()
+    with packed(rows), torch.no_grad():
+        return model(
+            input_ids=rows.ids()[None], position_ids=rows.positions()[None]
+        ).last_hidden_state[0]
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("fused", [False, True])
+def test_packed_rows_of_every_family_are_those_of_its_own_code(
+    family, fused, tmp_path, monkeypatch
+):
+    """Also beyond the sliding windows of the tiny models, and with either kernel."""
+    if fused:
+        monkeypatch.setattr(attention, "PLAIN_KEYS", 0)
+    lm = AutoModelForCausalLM.from_pretrained(build_model(tmp_path, family)).eval()
+    rows = PackedRows([(range(3, 60), range(5, 15)), (range(20, 90), [])], 0, CPU)
+    with torch.no_grad():
+        alone = [
+            lm.get_decoder()(input_ids=torch.tensor([[*p, *c]])).last_hidden_state[0]
+            for p, c in rows.rows
+        ]
+    assert can_pack(lm)
+    lm.set_attn_implementation(attention.NAME)
+    torch.testing.assert_close(states(lm, rows), torch.cat(alone), atol=2e-5, rtol=1e-4)
+
+
+def test_attention_of_a_kind_not_covered_is_run_row_by_row_with_a_warning(tmp_path, monkeypatch):
+    prompts = [[40, 41, 42, 43, 44], [50, 51], list(range(60, 90))]
+    lora = LoraSettings(2, 4, 8.0, 0.0)
+    found = []
+    for kind in ("packed", "single"):
+        folder = build_model(tmp_path / kind, "gemma3")
+        if kind == "packed":
+            base = load_base_model(folder, dtype="float32")
+        else:
+            monkeypatch.setattr(attention, "KINDS", {"full_attention"})
+            with pytest.warns(FallbackWarning, match="rows are run one by one"):
+                base = load_base_model(folder, dtype="float32")
+        assert base.packs == (kind == "packed")
+        net = DualHead(base, [1, 30, 31], [[10], [11]], lora).eval()
+        logits, start = prefill(net, prompts)
+        found.append([logits, predict_logits(net, prompts), start.cache.layers[2].keys])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-4)
+
+
+def test_another_attention_can_be_asked_for(tmp_path):
+    base = load_base_model(build_model(tmp_path, "llama"), attn_implementation="eager")
+    assert not base.packs
+    net = DualHead(base, [1, 30, 31], [[10], [11]], LoraSettings(2, 4, 8.0, 0.0)).eval()
+    assert predict_logits(net, [[40, 41], [50]]).isfinite().all()
