@@ -31,7 +31,7 @@ from .grouped_attention import Plan, grouped_attention, make_plan
 from .module_tree import Skip, decoder_layers, share_weights
 from .packing import PackedRows
 
-__all__ = ["NAME", "can_pack", "packed"]
+__all__ = ["NAME", "PLAIN_KEYS", "can_pack", "packed"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,6 @@ NAME = "skclsgen_packed"
 #: pass took twice as long at 64 tokens and half as long again at 512 (bfloat16). Beyond, the fused
 #: kernel's memory counts, which grows linearly.
 PLAIN_KEYS = 1024
-
 
 _packed: ContextVar[PackedRows | None] = ContextVar("packed", default=None)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, pad
 from transformers import DynamicCache, PreTrainedModel
 
 from .attention import NAME, packed
@@ -239,24 +239,26 @@ class DualHead(nn.Module):
         caches: Caches = []
         start = 0
         for part in [rows] if self.base.packs else rows.single():
-            cache, ids = self.prefix_cache(), part.ids()
+            tokens, cache = sum(part.lengths), self.prefix_cache()
+            full = part.filled() if self.base.packs else part
+            ids = full.ids()
             if injected is not None:
-                self._inject.states = injected[None, start : start + len(ids)]
+                states = injected[start : start + tokens]
+                self._inject.states = pad(states, (0, 0, 0, len(ids) - tokens))[None]
             try:
-                with packed(part):
-                    found.append(
-                        run(
-                            input_ids=ids[None],
-                            position_ids=part.positions()[None],
-                            past_key_values=cache,
-                            use_cache=True,
-                        )[0]
+                with packed(full):
+                    states = run(
+                        input_ids=ids[None],
+                        position_ids=full.positions()[None],
+                        past_key_values=cache,
+                        use_cache=True,
                     )
             finally:
                 if injected is not None:
                     del self._inject.states
-            start += len(ids)
+            found.append(states[0, :tokens])
             caches.append((cache, part))
+            start += tokens
         return torch.cat(found), caches
 
     def class_logits(self, decision_states: torch.Tensor) -> torch.Tensor:

@@ -120,9 +120,10 @@ class FusedLora(nn.Module):
 
     def __init__(self, layer: Linear) -> None:
         super().__init__()
-        self.base_layer = layer.get_base_layer()
         (name,) = layer.active_adapters
-        self.lora_A, self.lora_B = layer.lora_A[name], layer.lora_B[name]
+        self.base_layer = cast(nn.Linear, layer.get_base_layer())
+        self.lora_A = cast(nn.Linear, layer.lora_A[name])
+        self.lora_B = cast(nn.Linear, layer.lora_B[name])
         self.scaling = float(layer.scaling[name])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

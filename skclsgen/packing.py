@@ -10,6 +10,11 @@ import torch
 
 __all__ = ["PackedRows", "Row"]
 
+#: Numbers of tokens are brought up to a multiple of this. Kernels treat the last rows of a matrix
+#: differently if they do not fill a block, and a row's result must not depend on its place; and
+#: every new size of matrix costs a CPU the making of its kernels.
+TOKEN_MULTIPLE = 32
+
 #: One row's prompt and continuation, as token ids; the continuation may be empty.
 Row = tuple[Sequence[int], Sequence[int]]
 
@@ -75,6 +80,12 @@ class PackedRows:
             for place in range(start + len(self.rows[row][0]), stop)
         ]
         return self._tensor(row for row, _ in pairs), self._tensor(place for _, place in pairs)
+
+    def filled(self) -> PackedRows:
+        """Return the rows with a meaningless one behind them, up to a multiple of tokens."""
+        filler = -sum(self.lengths) % TOKEN_MULTIPLE
+        rows = [*self.rows, ([0] * filler, [])] if filler else self.rows
+        return PackedRows(rows, self.prefix, self.device)
 
     def single(self) -> list[PackedRows]:
         """Return every row by itself."""

@@ -7,6 +7,7 @@ from typing import cast
 
 import torch
 
+from .attention import PLAIN_KEYS
 from .dual_head import DualHead
 from .packing import Row
 from .trunk_cache import TrunkKey
@@ -17,9 +18,6 @@ __all__ = ["batches_by_length", "trunk_key", "trunk_states"]
 BATCH_ROWS, BATCH_TOKENS = 32, 2**14
 #: Tokens of the trunk run together: beyond, its activations leave a CPU's cache.
 TRUNK_TOKENS = 2048
-#: Numbers of tokens are brought up to a multiple of this. Kernels treat the last rows of a matrix
-#: differently if they do not fill a block, and a row's result must not depend on its place.
-TOKEN_MULTIPLE = 64
 
 
 def batches_by_length(
@@ -84,17 +82,23 @@ def trunk_states(
     missing = [entry for entry, states in found.items() if states is None]
     progress(len(found) - len(missing))
     lengths = [len(key[-1]) + len(continuation) for key, continuation in missing]
-    for batch in batches_by_length(lengths, len(missing), TRUNK_TOKENS):
+    for batch in _trunk_batches(lengths, len(net.prefix_ids)):
         entries = [missing[i] for i in batch]
-        filler = [0] * (-sum(lengths[i] for i in batch) % TOKEN_MULTIPLE)
-        pack = net.pack(
-            [(key[-1], continuation) for key, continuation in entries]
-            + ([(filler, ())] if filler else [])
-        )
+        pack = net.pack([(key[-1], continuation) for key, continuation in entries])
         states, _ = net.trunk_states(pack)
-        for entry, own in zip(entries, states.split(pack.lengths), strict=False):
+        for entry, own in zip(entries, states.split(pack.lengths), strict=True):
             found[entry] = own
             if store:
                 cache.put(*entry, own.clone())  # a view would keep the whole batch
         progress(len(entries))
     return [cast(torch.Tensor, found[entry]) for entry in wanted]
+
+
+def _trunk_batches(lengths: Sequence[int], prefix: int) -> list[list[int]]:
+    """Group rows; those too long for plain attention by themselves, not to choose for others."""
+    batches = batches_by_length(lengths, max(1, len(lengths)), TRUNK_TOKENS)
+    return [
+        part
+        for batch in batches
+        for part in ([batch] if prefix + lengths[batch[0]] <= PLAIN_KEYS else [[i] for i in batch])
+    ]

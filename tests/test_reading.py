@@ -2,6 +2,7 @@ import pytest
 import torch
 from conftest import build_model
 
+from skclsgen import attention, reading
 from skclsgen.backbone import load_base_model
 from skclsgen.dual_head import DualHead
 from skclsgen.lora import LoraSettings
@@ -35,6 +36,14 @@ def test_activations_depend_on_neither_neighbours_nor_what_was_read_before(net):
     for states, prompt in zip(alone, trunk_states(net, prompts, store=False), strict=True):
         assert torch.equal(states[: len(prompt)], prompt)
     assert len(net.base.trunk_cache) == 0
+
+
+def test_a_long_neighbour_does_not_change_the_kernel(net, monkeypatch):
+    monkeypatch.setattr(reading, "PLAIN_KEYS", 20)
+    monkeypatch.setattr(attention, "PLAIN_KEYS", 20)
+    alone = [trunk_states(net, [row], store=False)[0] for row in ROWS]
+    for states, together in zip(alone, trunk_states(net, ROWS, store=False), strict=True):
+        assert torch.equal(states, together)
 
 
 def test_each_row_is_read_once_and_reported(net):

@@ -1,0 +1,90 @@
+"""Fair timing: paths take turns within one process, and every raw number is kept."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+__all__ = ["environment", "median", "save_json", "take_turns", "timed"]
+
+#: Libraries whose versions are recorded.
+LIBRARIES = ("skclsgen", "torch", "transformers", "peft", "scikit-learn", "numpy")
+
+
+def timed(run: Callable[[], Any]) -> tuple[float, Any]:
+    """Return how many seconds ``run`` took, and what it returned."""
+    start = time.perf_counter()
+    result = run()
+    return time.perf_counter() - start, result
+
+
+def take_turns(
+    paths: Mapping[str, Callable[[int], dict[str, Any]]], repeats: int
+) -> dict[str, list[dict[str, Any]]]:
+    """Run every path ``repeats`` times, in turns, so that a slow minute hits them alike.
+
+    Parameters
+    ----------
+    paths : mapping of str to callable
+        Each takes the number of the turn (its seed) and returns what it measured.
+    repeats : int
+
+    Returns
+    -------
+    dict of str to list of dict
+    """
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in paths}
+    for turn in range(repeats):
+        for name, run in paths.items():
+            found[name].append(run(turn) | {"load_before": os.getloadavg()[0]})
+            shown = {k: round(v, 3) for k, v in found[name][-1].items() if isinstance(v, float)}
+            print(f"  turn {turn + 1}, {name}: {shown}", flush=True)
+    return found
+
+
+def median(runs: list[dict[str, Any]], key: str) -> float:
+    """Return the median of one measured number over runs."""
+    return statistics.median(run[key] for run in runs)
+
+
+def environment() -> dict[str, Any]:
+    """Return versions, processor and threads, to be written beside results."""
+    return {
+        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "python": sys.version.split()[0],
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((li.split(":", 1)[1].strip() for li in lines if li.startswith("model name")), "")
+
+
+def save_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Write ``content`` atomically: a killed run leaves the last whole file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", dir=file.parent, delete=False, suffix=".json", encoding="utf-8"
+    ) as scratch:
+        json.dump(content, scratch, indent=1)
+    os.replace(scratch.name, file)

@@ -1,0 +1,350 @@
+"""How fast the package is beside the usual path, and beside what the machine can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import cross_val_score
+
+from ..backbone import DEFAULT_MODEL, BaseModel, load_base_model
+from ..classifier import CLSGenClassifier
+from ..lora import FusedLora
+from ..model_source import convert_gguf
+from .measure import median, take_turns, timed
+from .roof import forward_flops, matrix_rate, training_flops
+from .tasks import Task, load_task
+from .usual import Generator, UsualClassifier
+
+__all__ = ["MEASUREMENTS", "Settings", "measure"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured, and how often.
+
+    Attributes
+    ----------
+    model : str
+        Base model of all paths.
+    data : Path or None
+        Folder with ``esnli/`` and ``clinifact/``.
+    repeats : int
+        Turns of every path.
+    rows, test_rows : int
+        Most rows to learn from, and to judge by.
+    predicted, explained : int
+        Texts to predict and to explain.
+    folded : int
+        Rows that are cross-validated.
+    batch_size, rank : int
+        Of both paths.
+    usual_epochs, our_epochs : int
+        Of the usual path; most epochs tried of ours.
+    """
+
+    model: str = DEFAULT_MODEL
+    data: Path | None = None
+    repeats: int = 3
+    rows: int = 10_000
+    test_rows: int = 10_000
+    predicted: int = 200
+    explained: int = 500
+    folded: int = 200
+    batch_size: int = 8
+    rank: int = 16
+    usual_epochs: int = 3
+    our_epochs: int = 3
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        return asdict(self) | {"data": None if self.data is None else self.data.name}
+
+    def task(self, name: str, seed: int = 0) -> Task:
+        """Return a task, cut to size."""
+        return load_task(name, self.data, seed).head(self.rows, self.test_rows)
+
+    def classifier(self, **parameters: Any) -> CLSGenClassifier:
+        """Return our path, with its defaults."""
+        return CLSGenClassifier(
+            self.model, batch_size=self.batch_size, lora_r=self.rank, **parameters
+        )
+
+    def usual(self, dtype: torch.dtype, seed: int) -> UsualClassifier:
+        """Return the usual path, loaded."""
+        usual = UsualClassifier(
+            folder_of(load_base_model(self.model)),
+            dtype,
+            rank=self.rank,
+            batch_size=self.batch_size,
+            seed=seed,
+            epochs=self.usual_epochs,
+        )
+        usual.build()
+        return usual
+
+
+def folder_of(base: BaseModel) -> Path:
+    """Return the folder that transformers can load a base model from."""
+    if base.info.source in ("gguf", "embedded"):
+        return convert_gguf(Path(base.info.path), base.info.fingerprint)
+    return Path(base.info.path)
+
+
+def forget(base: BaseModel) -> None:
+    """Empty what a process has read and written before, so that a run starts cold."""
+    base.trunk_cache.clear()
+    base.rationales.clear()
+
+
+def time_to_auroc(name: str, settings: Settings) -> dict[str, Any]:
+    """Time until the test AUROC that the usual path ends with.
+
+    Ours is the whole ``fit``, reading of the texts included, with the fewest epochs whose median
+    AUROC is no lower. Loading of the model counts for neither.
+    """
+    base = load_base_model(settings.model)
+
+    def usual(dtype: torch.dtype) -> Callable[[int], dict[str, Any]]:
+        def run(turn: int) -> dict[str, Any]:
+            task, model = settings.task(name, turn), settings.usual(dtype, turn)
+            seconds, _ = timed(lambda: model.fit(task))
+            auroc = roc_auc_score(task.targets(test=True), model.predict_proba(task.test_texts))
+            return {"seconds": seconds, "auroc": float(auroc)}
+
+        return run
+
+    def ours(epochs: int, explained: bool) -> Callable[[int], dict[str, Any]]:
+        def run(turn: int) -> dict[str, Any]:
+            task = settings.task(name, turn)
+            forget(base)
+            clf = settings.classifier(
+                epochs=epochs, random_state=turn, rationales="self" if explained else None
+            )
+            reasons = task.explanations if explained else None
+            seconds, _ = timed(lambda: clf.fit(task.texts, task.labels, explanations=reasons))
+            proba = clf.predict_proba(task.test_texts)[:, 1]
+            auroc = roc_auc_score(task.targets(test=True), proba)
+            return {"seconds": seconds, "auroc": float(auroc)}
+
+        return run
+
+    # The shortest of ours takes turns with the usual path; longer ones follow if it falls short.
+    runs = take_turns(
+        {
+            "usual fp32": usual(torch.float32),
+            "usual bf16": usual(torch.bfloat16),
+            "ours, labels, 1 epoch": ours(1, False),
+            "ours, explained, 1 epoch": ours(1, True),
+        },
+        settings.repeats,
+    )
+    goal = median(runs["usual fp32"], "auroc")
+    reached: dict[str, float | None] = {}
+    for kind in ("labels", "explained"):
+        for epochs in range(1, settings.our_epochs + 1):
+            path = f"ours, {kind}, {epochs} epoch{'s' * (epochs > 1)}"
+            if path not in runs:
+                runs |= take_turns({path: ours(epochs, kind == "explained")}, settings.repeats)
+            if median(runs[path], "auroc") >= goal:
+                reached[kind] = median(runs[path], "seconds")
+                break
+        else:
+            reached[kind] = None
+    times = {t: median(runs[f"usual {t}"], "seconds") for t in ("fp32", "bf16")}
+    ratios: dict[str, float | None] = {}
+    for dtype, seconds in times.items():
+        each = {k: None if own is None else seconds / own for k, own in reached.items()}
+        ratios |= {f"{name}_time_to_auroc_vs_{dtype}_{kind}": r for kind, r in each.items()}
+        # With and without explanations: the slower of the two counts, and both have to get there.
+        slowest = max(own or float("inf") for own in reached.values())
+        ratios[f"{name}_time_to_auroc_vs_{dtype}"] = seconds / slowest or None
+    return {"runs": runs, "goal_auroc": goal, "seconds_to_goal": reached, "ratios": ratios}
+
+
+def prediction(settings: Settings) -> dict[str, Any]:
+    """Rows per second of ``predict_proba`` and of ``pipeline`` on texts never seen before."""
+    task = settings.task("esnli")
+    base = load_base_model(settings.model)
+    clf = settings.classifier(epochs=1, random_state=0, rationales=None)
+    clf.fit(task.texts[:64], task.labels[:64])
+    pipelines = {}
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        pipelines[name] = settings.usual(dtype, 0)
+        pipelines[name].merge()
+
+    def usual(dtype: str) -> Callable[[int], dict[str, Any]]:
+        return lambda turn: _rate(
+            lambda texts: pipelines[dtype].predict_proba(texts), task, settings.predicted, turn
+        )
+
+    def cold(turn: int) -> dict[str, Any]:
+        forget(base)
+        return _rate(clf.predict_proba, task, settings.predicted, turn)
+
+    runs = take_turns(
+        {
+            "usual fp32": usual("fp32"),
+            "usual bf16": usual("bf16"),
+            "ours, cold": cold,
+            "ours, warm": lambda turn: _rate(clf.predict_proba, task, settings.predicted, turn),
+        },
+        settings.repeats,
+    )
+    own = median(runs["ours, cold"], "rows_per_second")
+    return {
+        "runs": runs,
+        "ratios": {
+            f"predict_proba_vs_{t}": own / median(runs[f"usual {t}"], "rows_per_second")
+            for t in pipelines
+        },
+    }
+
+
+def _rate(predict: Callable[[list[str]], Any], task: Task, rows: int, turn: int) -> dict[str, Any]:
+    texts = task.unlike(rows, turn)
+    seconds, _ = timed(lambda: predict(texts))
+    return {"seconds": seconds, "rows_per_second": rows / seconds}
+
+
+def explaining(settings: Settings) -> dict[str, Any]:
+    """Tokens per second of ``explain`` and of batched ``generate`` with the same adapters."""
+    task = settings.task("esnli")
+    clf = settings.classifier(epochs=1, random_state=0)
+    clf.fit(task.texts[:200], task.labels[:200], explanations=(task.explanations or [])[:200])
+    live = clf._network.live()
+    base, net, encoder = live.base, live.net, live.encoder
+    fused = {name: m for name, m in net.lm.named_modules() if isinstance(m, FusedLora)}
+    usual = Generator.load(folder_of(base), base.dtype, settings.rank, list(fused))
+    with torch.no_grad():
+        state = {
+            f"base_model.model.{name}.{part}.default.weight": getattr(layer, part).weight
+            for name, layer in fused.items()
+            for part in ("lora_A", "lora_B")
+        }
+        unexpected = usual.lm.load_state_dict(state, strict=False).unexpected_keys
+    assert not unexpected, unexpected
+    texts = task.test_texts[: settings.explained]
+    spoken: dict[str, list[str]] = {}
+
+    def ours(turn: int) -> dict[str, Any]:
+        forget(base)
+        seconds, found = timed(lambda: clf.explain(texts))
+        spoken["ours"] = [reason.text for reason in found]
+        words = [encoder.plain_ids(" " + reason.text) for reason in found]
+        tokens = sum(map(len, words)) + sum(reason.complete for reason in found)
+        return {"seconds": seconds, "tokens": tokens, "tokens_per_second": tokens / seconds}
+
+    labels = [list(clf.classes_).index(label) for label in clf.predict(texts)]
+    prompts = [
+        [*encoder.prefix_ids, *prompt, *encoder.opening(label)]
+        for prompt, label in zip(encoder.encode(texts), labels, strict=True)
+    ]
+
+    def theirs(turn: int) -> dict[str, Any]:
+        seconds, replies = timed(
+            lambda: usual(prompts, clf.max_new_tokens, sorted(base.stop_ids), len(net.prefix_ids))
+        )
+        spoken["usual"] = [encoder.words(reply) for reply in replies]
+        tokens = sum(map(len, replies))
+        return {"seconds": seconds, "tokens": tokens, "tokens_per_second": tokens / seconds}
+
+    runs = take_turns({"usual bf16": theirs, "ours": ours}, settings.repeats)
+    rates = {name: median(runs[name], "tokens_per_second") for name in runs}
+    same = sum(a == b for a, b in zip(spoken["ours"], spoken["usual"], strict=True))
+    return {
+        "runs": runs,
+        "same_words": same / len(texts),
+        "ratios": {"explain_vs_bf16": rates["ours"] / rates["usual bf16"]},
+    }
+
+
+def roof(settings: Settings) -> dict[str, Any]:
+    """Share of the measured matrix rate that training and prefill reach, and where time goes."""
+    task = settings.task("esnli")
+    base = load_base_model(settings.model)
+    rate = matrix_rate(base.dtype, base.device)
+    clf = settings.classifier(epochs=1, random_state=0)
+
+    def fit() -> Any:
+        return clf.fit(task.texts, task.labels, explanations=task.explanations)
+
+    fit()  # the trunk is stored now
+    live = clf._network.live()
+    labels, prefix = task.targets().tolist(), len(live.net.prefix_ids)
+    prompts = live.encoder.encode(task.texts)
+    rows = [
+        (prompt, live.encoder.continuation(label, reason, clf.max_new_tokens))
+        for prompt, label, reason in zip(prompts, labels, task.explanations or [], strict=True)
+    ]
+    work = training_flops(live.net.lm, live.net.depth, rows, prefix)
+
+    def training(turn: int) -> dict[str, Any]:
+        seconds, _ = timed(fit)
+        return {"seconds": seconds, "flops_per_second": work / seconds}
+
+    def prefill(turn: int) -> dict[str, Any]:
+        forget(base)
+        texts = task.unlike(settings.predicted, turn)
+        read = [(prompt, ()) for prompt in live.encoder.encode(texts)]
+        operations = forward_flops(clf._network.live().net.lm, read, prefix)
+        seconds, _ = timed(lambda: clf.predict_proba(texts))
+        return {"seconds": seconds, "flops_per_second": operations / seconds}
+
+    runs = take_turns({"training": training, "prefill": prefill}, settings.repeats)
+    return {
+        "runs": runs,
+        "matrix_flops_per_second": rate,
+        "training_tokens": sum(len(p) + len(c) for p, c in rows),
+        "ratios": {
+            "train_roof_share": median(runs["training"], "flops_per_second") / rate,
+            "prefill_roof_share": median(runs["prefill"], "flops_per_second") / rate,
+        },
+    }
+
+
+def cross_validation(settings: Settings) -> dict[str, Any]:
+    """Five-fold cross-validation beside one fit, with the package's defaults."""
+    task = settings.task("messages").head(settings.folded, 0)
+    base = load_base_model(settings.model)
+    clf = settings.classifier(random_state=0)
+
+    def one(turn: int) -> dict[str, Any]:
+        forget(base)
+        seconds, _ = timed(lambda: clf.fit(task.texts, task.labels))
+        return {"seconds": seconds}
+
+    def five(turn: int) -> dict[str, Any]:
+        forget(base)
+        before = base.trunk_cache.misses
+        seconds, scores = timed(lambda: cross_val_score(clf, task.texts, task.labels, cv=5))
+        return {
+            "seconds": seconds,
+            "accuracy": float(scores.mean()),
+            "readings_per_text": (base.trunk_cache.misses - before) / len(set(task.texts)),
+        }
+
+    runs = take_turns({"one fit": one, "five folds": five}, settings.repeats)
+    ratio = median(runs["five folds"], "seconds") / median(runs["one fit"], "seconds")
+    return {"runs": runs, "ratios": {"cv5_over_fit": ratio}}
+
+
+#: Measurements by name.
+MEASUREMENTS: dict[str, Callable[[Settings], dict[str, Any]]] = {
+    "roof": roof,
+    "predict": prediction,
+    "explain": explaining,
+    "cv": cross_validation,
+    "esnli": lambda settings: time_to_auroc("esnli", settings),
+    "messages": lambda settings: time_to_auroc("messages", settings),
+    "clinifact": lambda settings: time_to_auroc("clinifact", settings),
+}
+
+
+def measure(name: str, settings: Settings) -> dict[str, Any]:
+    """Run one of :data:`MEASUREMENTS`; raw runs and ``ratios``."""
+    return {"settings": settings.to_dict()} | MEASUREMENTS[name](settings)

@@ -1,0 +1,127 @@
+"""The benchmarks run; what they measure is for people to look at."""
+
+import json
+import math
+
+import pandas as pd
+import pytest
+import torch
+from conftest import build_model
+
+from skclsgen.backbone import load_base_model
+from skclsgen.benchmark.__main__ import main
+from skclsgen.benchmark.measure import take_turns
+from skclsgen.benchmark.roof import forward_flops, matrix_rate, training_flops
+from skclsgen.benchmark.speed import MEASUREMENTS
+from skclsgen.benchmark.tasks import load_task
+from skclsgen.datasets import load_messages
+from skclsgen.dual_head import DualHead
+from skclsgen.lora import LoraSettings
+
+RATIOS = [
+    *(
+        f"{task}_time_to_auroc_vs_{dtype}"
+        for task in ("esnli", "clinifact", "messages")
+        for dtype in ("fp32", "bf16")
+    ),
+    *("predict_proba_vs_fp32", "predict_proba_vs_bf16", "explain_vs_bf16"),
+    *("train_roof_share", "prefill_roof_share", "cv5_over_fit"),
+]
+
+
+@pytest.fixture
+def public_data(tmp_path):
+    """Files of the public data sets' shape, filled with the bundled messages."""
+    messages = load_messages().train
+    texts, reasons = list(messages.texts), list(messages.explanations)
+    names = {"escalate": "entailment", "routine": "contradiction"}
+    esnli = pd.DataFrame(
+        {
+            "premise": texts,
+            "hypothesis": texts[::-1],
+            "label": [names[label] for label in messages.labels],
+            "explanation_1": reasons,
+        }
+    )
+    (tmp_path / "esnli").mkdir()
+    for file in ("dev.csv", "test.csv"):
+        pd.concat([esnli] * 2).to_csv(tmp_path / "esnli" / file, index=False)
+    clinifact = pd.DataFrame(
+        {
+            "claim": texts,
+            "article_title": reasons,
+            "article_abstract": texts[::-1],
+            "label": [[1, 0, 2][row % 3] for row in range(len(texts))],
+        }
+    )
+    (tmp_path / "clinifact").mkdir()
+    for file in ("train.csv", "test.csv"):
+        clinifact.to_csv(tmp_path / "clinifact" / file, index=False)
+    return tmp_path
+
+
+def run(tmp_path, *arguments):
+    file, chart = tmp_path / "speed.json", tmp_path / "speed.png"
+    main(["speed", "--quick", "--json", str(file), "--chart", str(chart), *arguments])
+    return json.loads(file.read_text()), chart
+
+
+def test_quick_form_runs_every_measurement(tiny, tmp_path, public_data):
+    found, chart = run(tmp_path, "--model", str(tiny), "--data", str(public_data))
+    assert set(RATIOS) <= set(found["ratios"])
+    shares = [found["ratios"][f"{name}_roof_share"] for name in ("train", "prefill")]
+    assert all(0 < share < 1 for share in shares)
+    assert set(found["measurements"]) == {*MEASUREMENTS, "scaling"}
+    for measured in found["measurements"].values():
+        assert measured["environment"]["versions"]["torch"] == torch.__version__
+        assert all(runs for runs in measured["runs"].values())
+    assert chart.stat().st_size > 5_000
+    assert chart.with_stem("speed-scaling").stat().st_size > 5_000
+
+
+def test_measurements_are_added_to_what_is_there(tiny, tmp_path):
+    run(tmp_path, "--model", str(tiny), "--only", "cv")
+    found, _ = run(tmp_path, "--model", str(tiny), "--only", "messages")
+    assert set(found["measurements"]) == {"cv", "messages"}
+    assert "cv5_over_fit" in found["ratios"]
+
+
+@pytest.mark.real
+def test_quick_form_on_the_real_model(tmp_path):
+    found, _ = run(tmp_path, "--only", "messages")
+    runs = found["measurements"]["messages"]["runs"]
+    assert len(runs) == 4
+    assert all(0 <= turn["auroc"] <= 1 for turns in runs.values() for turn in turns)
+
+
+def test_a_task_without_its_folder_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="has no folder 'esnli'"):
+        load_task("esnli", tmp_path)
+
+
+def test_paths_take_turns():
+    order = []
+    take_turns({name: lambda turn, name=name: order.append(name) or {} for name in "ab"}, 2)
+    assert order == ["a", "b", "a", "b"]
+
+
+def test_operations_are_those_counted_by_hand(tmp_path):
+    base = load_base_model(build_model(tmp_path, "llama"), dtype="float32")
+    net = DualHead(base, [1, 30], [[10], [11]], LoraSettings(2, 4, 8.0, 0.0))
+    rows = [([5] * 6, [7] * 3), ([5] * 4, [])]
+    tokens, words, layers, top = 13, 3, 3, 2
+    # q and o 32 x 32, k and v 16 x 32, three of 48 x 32; adapters of rank 4 on each.
+    frozen = 2 * 32 * 32 + 2 * 16 * 32 + 3 * 48 * 32
+    adapters = 4 * (2 * (32 + 32) + 2 * (16 + 32) + 3 * (48 + 32))
+    # Nine tokens see 3, 4, ... 11 keys, four see 3, 4, 5, 6; four heads of width 8.
+    attention = 4 * 4 * 8 * (sum(range(3, 12)) + sum(range(3, 7)))
+    assert forward_flops(net.lm, rows, 2) == (
+        2 * tokens * (layers * frozen + top * adapters) + layers * attention
+    )
+    assert training_flops(net.lm, net.depth, rows, 2) == (
+        top * (tokens * (4 * frozen + 6 * adapters) + 3 * attention) + 4 * 400 * 32 * words
+    )
+
+
+def test_the_matrix_rate_is_a_rate():
+    assert math.log10(matrix_rate(torch.float32, torch.device("cpu"), repeats=1)) > 8
