@@ -27,6 +27,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from .exceptions import UnsupportedModelError
 from .grouped_attention import Plan, grouped_attention, make_plan
 from .module_tree import Skip, decoder_layers, share_weights
 from .packing import PackedRows
@@ -85,7 +86,9 @@ def attend(
     tensor of shape (rows, tokens, heads, width), None
     """
     if kwargs.get("s_aux") is not None:
-        raise NotImplementedError("attention sinks are not packed")
+        raise UnsupportedModelError(
+            "attention sinks cannot be packed; rows must be run one by one."
+        )
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     packing = _packed.get()
     if packing is None:

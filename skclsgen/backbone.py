@@ -59,10 +59,9 @@ class BaseModel:
         Where the weights lie.
     dtype : torch.dtype
         Floating-point type of activations and adapters.
-    attn_implementation : str
-        What the caller chose; ``"auto"`` packs rows where the model can.
     packs : bool
-        True if several rows can be run end to end, without padding.
+        True if several rows can be run end to end, without padding: where the caller left the
+        attention to us, and the model's can be told to keep rows apart.
     trunk_cache : TrunkCache
         Activations of frozen layers, shared by all estimators on this model.
     rationales : dict
@@ -81,7 +80,6 @@ class BaseModel:
         self.tokenizer = tokenizer
         self.device = lm.device
         self.dtype = lm.dtype
-        self.attn_implementation = attn_implementation
         self.packs = attn_implementation == "auto" and can_pack(self.lm)
         if attn_implementation == "auto" and not self.packs:
             warnings.warn(

@@ -87,9 +87,10 @@ def trunk_states(
         pack = net.pack([(key[-1], continuation) for key, continuation in entries])
         states, _ = net.trunk_states(pack)
         for entry, own in zip(entries, states.split(pack.lengths), strict=True):
-            found[entry] = own
             if store:
-                cache.put(*entry, own.clone())  # a view would keep the whole batch
+                own = own.clone()  # a view would keep the whole batch in memory
+                cache.put(*entry, own)
+            found[entry] = own
         progress(len(entries))
     return [cast(torch.Tensor, found[entry]) for entry in wanted]
 
