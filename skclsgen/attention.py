@@ -92,7 +92,10 @@ def attend(
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     packing = _packed.get()
     if packing is None:
-        if softcap is not None:
+        # One query per row is too little work for the fused kernel of a CPU: 1.1 ms against 0.45
+        # for 128 rows of 80 keys.
+        single = query.shape[2] == 1 and query.device.type == "cpu"
+        if softcap is not None or single:
             out = _plain(query, key, value, attention_mask, scaling, softcap)
             return out.transpose(1, 2), None
         fused = AttentionInterface()["sdpa"]

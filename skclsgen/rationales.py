@@ -18,7 +18,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from .backbone import BaseModel
-from .generation import decode, prefill_base
+from .generation import DECODE_ROWS, decode, prefill_base
 from .inputs import TrainingRows
 from .prompt import PromptEncoder
 from .reading import batches_by_length
@@ -86,7 +86,8 @@ def self_rationales(
     keys = [(tuple(p), tuple(o), max_new_tokens) for p, o in zip(prompts, openings, strict=True)]
     todo = list({key: row for row, key in enumerate(keys) if key not in memory}.values())
     with tqdm(total=len(todo), desc="rationales", unit="text", disable=verbose < 1) as bar:
-        for batch in batches_by_length([len(prompts[row]) for row in todo]):
+        lengths = [len(prompts[row]) + max_new_tokens for row in todo]
+        for batch in batches_by_length(lengths, DECODE_ROWS):
             rows = [todo[i] for i in batch]
             start = prefill_base(base.lm, [prompts[row] for row in rows])
             replies = decode(

@@ -21,7 +21,7 @@ BAD = ["my cat is stuck", "the door is stuck again", "stuck in the lift, stuck"]
 TEXTS = [text for pair in zip(GOOD, BAD, strict=True) for text in pair]
 EASY = {
     "epochs": 10,
-    "learning_rate": 5e-3,
+    "learning_rate": 5e-4,
     "batch_size": 4,
     "rationales": None,
     "random_state": 0,
@@ -188,8 +188,8 @@ def test_fit_twice_starts_afresh(tiny):
 
 def test_warm_start_goes_on(tiny):
     clf = CLSGenClassifier(tiny, **{**EASY, "epochs": 1}, warm_start=True)
-    losses = [clf.fit(TEXTS, alternate(1, 0)).history_["loss"][0] for _ in range(4)]
-    assert losses[3] < 0.7 * losses[0]
+    losses = [clf.fit(TEXTS, alternate(1, 0)).history_["loss"][0] for _ in range(6)]
+    assert losses[5] < 0.7 * losses[0]
     with pytest.raises(InvalidLabelsError, match="warm_start goes on from a fit with"):
         clf.fit(TEXTS, alternate("x", "y"))
     twin = pickle.loads(pickle.dumps(clf))
@@ -330,15 +330,17 @@ def test_explain_with_bad_labels(tiny, labels, message):
 
 
 def test_explain_reads_each_text_once(tiny, monkeypatch):
-    """Generation continues from the prefill's cache: after it, one token a step."""
+    """Generation continues from the prefill's cache: the opening, then one token a step."""
     clf = CLSGenClassifier(tiny, **EASY).fit(TEXTS, alternate("a", "b"))
     net = clf._network.live().net
     widths = []
-    net.lm.register_forward_pre_hook(
+    net.decoder.register_forward_pre_hook(
         lambda module, args, kwargs: widths.append(kwargs["input_ids"].shape[1]), with_kwargs=True
     )
     clf.explain(TEXTS, max_new_tokens=4)
-    assert set(widths) == {1}
+    encoder = clf._network.live().encoder
+    assert widths[0] == min(len(encoder.opening(label)) for label in (0, 1))
+    assert set(widths[1:]) == {1}
 
 
 def test_self_rationales_are_used_by_default_and_written_once(tiny, monkeypatch):

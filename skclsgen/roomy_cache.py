@@ -1,0 +1,79 @@
+"""Keys and values with room behind them, so that a step of generation copies none of the others.
+
+transformers' ``DynamicLayer`` makes a new tensor of all keys at every token. Here, layers hand out
+their whole buffers, whose empty places the attention mask hides: tensors without gaps, which
+products of many small matrices take as they are. Written for generation; no gradients.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn.functional import pad
+from transformers import Cache
+from transformers.cache_utils import DynamicLayer
+
+from .module_tree import keys_and_values
+
+__all__ = ["with_room"]
+
+#: Tokens that buffers grow by: more would be computed in vain, fewer would be copied for often.
+ROOM = 16
+
+
+def with_room(cache: Cache) -> Cache:
+    """Return a cache of the same content, to be added to in place.
+
+    Parameters
+    ----------
+    cache : transformers.Cache
+        Of plain attention layers; it is not changed.
+    """
+    return Cache(layers=[RoomyLayer(keys, values) for keys, values in keys_and_values(cache)])
+
+
+class RoomyLayer(DynamicLayer):
+    """One layer's keys and values, at the front of buffers that are longer.
+
+    Parameters
+    ----------
+    keys, values : tensor of shape (rows, heads, tokens, width)
+        What is there already.
+    """
+
+    keys: torch.Tensor
+    values: torch.Tensor
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.keys, self.values = keys, values
+        self._length = keys.shape[2]
+
+    def _capacity(self, tokens: int) -> int:
+        """Length of the buffers once ``tokens`` more have come."""
+        needed, present = self._length + tokens, self.keys.shape[2]
+        return present if needed <= present else needed + ROOM - 1
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add tokens, and return the buffers."""
+        tokens = key_states.shape[2]
+        missing = self._capacity(tokens) - self.keys.shape[2]
+        if missing:
+            # Zeros: a place that is hidden counts nothing, but not if it held a NaN.
+            self.keys, self.values = (pad(t, (0, 0, 0, missing)) for t in (self.keys, self.values))
+        for buffer, states in ((self.keys, key_states), (self.values, value_states)):
+            buffer[:, :, self._length : self._length + tokens] = states
+        self._length += tokens
+        return self.keys, self.values
+
+    def get_seq_length(self) -> int:
+        """Return the number of tokens held."""
+        return self._length
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Return how many places a mask has to cover, and from where."""
+        return self._capacity(query_length), 0
