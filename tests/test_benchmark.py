@@ -9,10 +9,10 @@ import torch
 from conftest import build_model
 
 from skclsgen.backbone import load_base_model
-from skclsgen.benchmark.__main__ import main
+from skclsgen.benchmark.__main__ import NAMES, main
+from skclsgen.benchmark.breakdown import time_by_kind
 from skclsgen.benchmark.measure import take_turns
 from skclsgen.benchmark.roof import forward_flops, matrix_rate, training_flops
-from skclsgen.benchmark.speed import MEASUREMENTS
 from skclsgen.benchmark.tasks import load_task
 from skclsgen.datasets import load_messages
 from skclsgen.dual_head import DualHead
@@ -71,7 +71,7 @@ def test_quick_form_runs_every_measurement(tiny, tmp_path, public_data):
     assert set(RATIOS) <= set(found["ratios"])
     shares = [found["ratios"][f"{name}_roof_share"] for name in ("train", "prefill")]
     assert all(0 < share < 1 for share in shares)
-    assert set(found["measurements"]) == {*MEASUREMENTS, "scaling"}
+    assert set(found["measurements"]) == set(NAMES)
     for measured in found["measurements"].values():
         assert measured["environment"]["versions"]["torch"] == torch.__version__
         assert all(runs for runs in measured["runs"].values())
@@ -121,6 +121,30 @@ def test_operations_are_those_counted_by_hand(tmp_path):
     assert training_flops(net.lm, net.depth, rows, 2) == (
         top * (tokens * (4 * frozen + 6 * adapters) + 3 * attention) + 4 * 400 * 32 * words
     )
+
+
+def test_time_is_told_apart_by_kind():
+    def run():
+        x, frozen, low = torch.randn(512, 256), torch.randn(256, 512), torch.randn(512, 4)
+        return ((x @ frozen) @ low).softmax(dim=-1)
+
+    shares = time_by_kind(run, rank=4)
+    assert sum(shares.values()) == pytest.approx(1)
+    assert {"frozen layers' products", "adapters' products", "attention"} <= set(shares)
+    assert shares["frozen layers' products"] > shares["adapters' products"]
+
+
+def test_part_of_a_task_keeps_rows_together():
+    task = load_task("messages", None)
+    part = task.part(0.25, seed=1)
+    kept = round(0.25 * len(task.texts))
+    assert len(part.texts) == len(part.labels) == len(part.explanations) == kept
+    where = {text: row for row, text in enumerate(task.texts)}
+    rows = [where[text] for text in part.texts]
+    assert part.labels == [task.labels[row] for row in rows]
+    assert part.explanations == [task.explanations[row] for row in rows]
+    assert set(part.labels) == set(task.labels)
+    assert task.part(1, seed=1) is task
 
 
 def test_the_matrix_rate_is_a_rate():

@@ -57,7 +57,7 @@ ESTIMATOR = OnNumbers(
     lora_layers="all",
     lora_r=4,
     epochs=40,
-    learning_rate=2e-2,
+    learning_rate=2e-3,
     batch_size=10_000,
     random_state=0,
 )

@@ -33,7 +33,7 @@ def clf(tiny):
     return CLSGenClassifier(
         tiny,
         epochs=6,
-        learning_rate=5e-3,
+        learning_rate=5e-4,
         batch_size=4,
         dtype="float32",
         rationales=None,
@@ -73,15 +73,23 @@ def test_cross_val_predict(clf):
 
 def test_cross_val_reads_each_text_once(clf):
     """Folds share the frozen activations and the loaded model."""
-    cross_val_score(clf, TEXTS, Y, cv=3)
+    cross_val_score(clf, TEXTS, Y, cv=5)
     cache = clf._family_lease().base.trunk_cache
-    assert len(cache) == len(set(TEXTS))
+    assert len(cache) == cache.misses == len(set(TEXTS))
+
+
+def test_folds_with_explanations_read_only_the_first_test_fold_twice(clf):
+    """Once as prompts, when it is predicted; once with its reasons, when it is learnt from."""
+    reasons = [f"it says {text}" for text in TEXTS]
+    cross_val_score(clf, TEXTS, Y, cv=4, params={"explanations": reasons})
+    cache = clf._family_lease().base.trunk_cache
+    assert cache.misses == len(TEXTS) + len(TEXTS) // 4
 
 
 def test_grid_search(clf):
-    search = GridSearchCV(clf, {"lora_r": [2, 4], "learning_rate": [1e-6, 5e-3]}, cv=2)
+    search = GridSearchCV(clf, {"lora_r": [2, 4], "learning_rate": [1e-6, 5e-4]}, cv=2)
     search.fit(TEXTS, Y)
-    assert search.best_params_["learning_rate"] == 5e-3
+    assert search.best_params_["learning_rate"] == 5e-4
     assert search.best_estimator_.explain(TEXTS[:2], max_new_tokens=2)[0].label in ("warm", "stuck")
 
 

@@ -11,19 +11,22 @@ from typing import Any
 
 from .charts import draw_ratios, draw_scaling
 from .measure import environment, save_json
+from .quality import measure_quality
 from .scaling import measure_scaling
+from .shapes import measure_shapes
 from .speed import MEASUREMENTS, Settings, measure
 
-#: One row each, so that all of it takes under three minutes; the numbers mean nothing.
+NAMES = (*MEASUREMENTS, "quality", "scaling", "shapes")
+#: A few rows each, so that all of it takes under three minutes; the numbers mean nothing.
 QUICK: dict[str, Any] = {
     "repeats": 1,
     "rows": 16,
     "test_rows": 16,
-    "predicted": 16,
+    "predicted": 20,
     "explained": 8,
     "folded": 20,
     "usual_epochs": 1,
-    "our_epochs": 1,
+    "our_epochs": (1,),
 }
 
 
@@ -33,15 +36,28 @@ def parser() -> argparse.ArgumentParser:
     speed = top.add_subparsers(dest="command", required=True).add_parser(
         "speed", help="ours beside the usual path, in one process, in turns"
     )
-    names = [*MEASUREMENTS, "scaling"]
     speed.add_argument("--data", type=Path, help="folder with esnli/ and clinifact/")
-    speed.add_argument("--only", choices=names, action="append", help="one measurement (repeat)")
+    speed.add_argument("--only", choices=NAMES, action="append", help="one measurement (repeat)")
     speed.add_argument("--json", type=Path, help="file for everything measured; adds to it")
     speed.add_argument("--chart", type=Path, default=Path("speed.png"), help="file for the bars")
     speed.add_argument("--quick", action="store_true", help="a few rows each: does it all run?")
     speed.add_argument("--repeats", type=int, default=Settings.repeats)
     speed.add_argument("--model", default=Settings.model)
     return top
+
+
+def run_measurement(name: str, settings: Settings, quick: bool, chart: Path) -> dict[str, Any]:
+    """Run one of :data:`NAMES`, and draw what has a picture of its own."""
+    if name == "quality":
+        return measure_quality(settings, seeds=2) if quick else measure_quality(settings)
+    if name == "shapes":
+        return measure_shapes(settings, rows=2, prompt=8) if quick else measure_shapes(settings)
+    if name == "scaling":
+        sizes: dict[str, Any] = {"rows": (8, 16), "tokens": (16, 32)} if quick else {}
+        result = measure_scaling(settings, **sizes)
+        draw_scaling(result["runs"], chart.with_stem(chart.stem + "-scaling"))
+        return result
+    return measure(name, settings)
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
@@ -53,14 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
     found: dict[str, Any] = {"ratios": {}, "measurements": {}}
     if args.json and args.json.exists():
         found = json.loads(args.json.read_text(encoding="utf-8"))
-    for name in args.only or [*MEASUREMENTS, "scaling"]:
+    for name in args.only or NAMES:
         print(f"{name}:", flush=True)
-        if name == "scaling":
-            sizes = {"rows": (8, 16), "tokens": (16, 32)} if args.quick else {}
-            result = measure_scaling(settings, **sizes)
-            draw_scaling(result["runs"], args.chart.with_stem(args.chart.stem + "-scaling"))
-        else:
-            result = measure(name, settings)
+        result = run_measurement(name, settings, args.quick, args.chart)
         found["measurements"][name] = {"environment": environment()} | result
         found["ratios"] |= result["ratios"]
         if args.json:

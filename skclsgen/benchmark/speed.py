@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_score
 
@@ -15,6 +16,7 @@ from ..backbone import DEFAULT_MODEL, BaseModel, load_base_model
 from ..classifier import CLSGenClassifier
 from ..lora import FusedLora
 from ..model_source import convert_gguf
+from .breakdown import time_by_kind
 from .measure import median, take_turns, timed
 from .roof import forward_flops, matrix_rate, training_flops
 from .tasks import Task, load_task
@@ -41,10 +43,13 @@ class Settings:
         Texts to predict and to explain.
     folded : int
         Rows that are cross-validated.
-    batch_size, rank : int
+    rank : int
         Of both paths.
-    usual_epochs, our_epochs : int
-        Of the usual path; most epochs tried of ours.
+    usual_batch_size, usual_epochs : int
+        Of the usual path.
+    our_epochs : tuple of float
+        Passes over the rows to try, in this order, until the usual path's AUROC is reached; less
+        than one is one pass over a random part of the rows.
     """
 
     model: str = DEFAULT_MODEL
@@ -55,10 +60,10 @@ class Settings:
     predicted: int = 200
     explained: int = 500
     folded: int = 200
-    batch_size: int = 8
     rank: int = 16
+    usual_batch_size: int = 8
     usual_epochs: int = 3
-    our_epochs: int = 3
+    our_epochs: tuple[float, ...] = (0.75, 1, 2, 3)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values."""
@@ -70,9 +75,7 @@ class Settings:
 
     def classifier(self, **parameters: Any) -> CLSGenClassifier:
         """Return our path, with its defaults."""
-        return CLSGenClassifier(
-            self.model, batch_size=self.batch_size, lora_r=self.rank, **parameters
-        )
+        return CLSGenClassifier(self.model, lora_r=self.rank, **parameters)
 
     def usual(self, dtype: torch.dtype, seed: int) -> UsualClassifier:
         """Return the usual path, loaded."""
@@ -80,7 +83,7 @@ class Settings:
             folder_of(load_base_model(self.model)),
             dtype,
             rank=self.rank,
-            batch_size=self.batch_size,
+            batch_size=self.usual_batch_size,
             seed=seed,
             epochs=self.usual_epochs,
         )
@@ -104,8 +107,8 @@ def forget(base: BaseModel) -> None:
 def time_to_auroc(name: str, settings: Settings) -> dict[str, Any]:
     """Time until the test AUROC that the usual path ends with.
 
-    Ours is the whole ``fit``, reading of the texts included, with the fewest epochs whose median
-    AUROC is no lower. Loading of the model counts for neither.
+    Ours is the whole ``fit``, reading of the texts included, with the fewest passes over the rows
+    whose median AUROC is no lower. Loading of the model counts for neither.
     """
     base = load_base_model(settings.model)
 
@@ -118,12 +121,14 @@ def time_to_auroc(name: str, settings: Settings) -> dict[str, Any]:
 
         return run
 
-    def ours(epochs: int, explained: bool) -> Callable[[int], dict[str, Any]]:
+    def ours(epochs: float, explained: bool) -> Callable[[int], dict[str, Any]]:
         def run(turn: int) -> dict[str, Any]:
-            task = settings.task(name, turn)
+            task = settings.task(name, turn).part(epochs, turn)
             forget(base)
             clf = settings.classifier(
-                epochs=epochs, random_state=turn, rationales="self" if explained else None
+                epochs=max(1, round(epochs)),
+                random_state=turn,
+                rationales="self" if explained else None,
             )
             reasons = task.explanations if explained else None
             seconds, _ = timed(lambda: clf.fit(task.texts, task.labels, explanations=reasons))
@@ -134,20 +139,21 @@ def time_to_auroc(name: str, settings: Settings) -> dict[str, Any]:
         return run
 
     # The shortest of ours takes turns with the usual path; longer ones follow if it falls short.
+    first = settings.our_epochs[0]
     runs = take_turns(
         {
             "usual fp32": usual(torch.float32),
             "usual bf16": usual(torch.bfloat16),
-            "ours, labels, 1 epoch": ours(1, False),
-            "ours, explained, 1 epoch": ours(1, True),
+            f"ours, labels, {first:g} epochs": ours(first, False),
+            f"ours, explained, {first:g} epochs": ours(first, True),
         },
         settings.repeats,
     )
     goal = median(runs["usual fp32"], "auroc")
     reached: dict[str, float | None] = {}
     for kind in ("labels", "explained"):
-        for epochs in range(1, settings.our_epochs + 1):
-            path = f"ours, {kind}, {epochs} epoch{'s' * (epochs > 1)}"
+        for epochs in settings.our_epochs:
+            path = f"ours, {kind}, {epochs:g} epochs"
             if path not in runs:
                 runs |= take_turns({path: ours(epochs, kind == "explained")}, settings.repeats)
             if median(runs[path], "auroc") >= goal:
@@ -167,48 +173,52 @@ def time_to_auroc(name: str, settings: Settings) -> dict[str, Any]:
 
 
 def prediction(settings: Settings) -> dict[str, Any]:
-    """Rows per second of ``predict_proba`` and of ``pipeline`` on texts never seen before."""
-    task = settings.task("esnli")
+    """Rows per second of ``predict_proba`` and of ``pipeline`` on texts never seen before.
+
+    Short texts (e-SNLI) and long ones (CliniFact, a tenth as many).
+    """
     base = load_base_model(settings.model)
+    task = settings.task("esnli")
     clf = settings.classifier(epochs=1, random_state=0, rationales=None)
     clf.fit(task.texts[:64], task.labels[:64])
     pipelines = {}
-    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        pipelines[name] = settings.usual(dtype, 0)
+    for name, weights in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        pipelines[name] = settings.usual(weights, 0)
         pipelines[name].merge()
-
-    def usual(dtype: str) -> Callable[[int], dict[str, Any]]:
-        return lambda turn: _rate(
-            lambda texts: pipelines[dtype].predict_proba(texts), task, settings.predicted, turn
-        )
-
-    def cold(turn: int) -> dict[str, Any]:
-        forget(base)
-        return _rate(clf.predict_proba, task, settings.predicted, turn)
-
-    runs = take_turns(
-        {
-            "usual fp32": usual("fp32"),
-            "usual bf16": usual("bf16"),
-            "ours, cold": cold,
-            "ours, warm": lambda turn: _rate(clf.predict_proba, task, settings.predicted, turn),
-        },
-        settings.repeats,
-    )
-    own = median(runs["ours, cold"], "rows_per_second")
-    return {
-        "runs": runs,
-        "ratios": {
-            f"predict_proba_vs_{t}": own / median(runs[f"usual {t}"], "rows_per_second")
-            for t in pipelines
-        },
-    }
+    runs: dict[str, list[dict[str, Any]]] = {}
+    ratios: dict[str, float | None] = {}
+    for text, rows in (("esnli", settings.predicted), ("clinifact", settings.predicted // 10)):
+        ours = f"ours, cold, {text}"
+        paths = {
+            f"usual {dtype}, {text}": _rate(usual.predict_proba, settings.task(text), rows)
+            for dtype, usual in pipelines.items()
+        }
+        paths[ours] = _rate(clf.predict_proba, settings.task(text), rows, lambda: forget(base))
+        paths[f"ours, warm, {text}"] = _rate(clf.predict_proba, settings.task(text), rows)
+        runs |= take_turns(paths, settings.repeats)
+        key = "predict_proba" if text == "esnli" else f"predict_proba_{text}"
+        own = median(runs[ours], "rows_per_second")
+        for dtype in pipelines:
+            their = median(runs[f"usual {dtype}, {text}"], "rows_per_second")
+            ratios[f"{key}_vs_{dtype}"] = own / their
+    return {"runs": runs, "ratios": ratios}
 
 
-def _rate(predict: Callable[[list[str]], Any], task: Task, rows: int, turn: int) -> dict[str, Any]:
-    texts = task.unlike(rows, turn)
-    seconds, _ = timed(lambda: predict(texts))
-    return {"seconds": seconds, "rows_per_second": rows / seconds}
+def _rate(
+    predict: Callable[[list[str]], Any],
+    task: Task,
+    rows: int,
+    prepare: Callable[[], None] = lambda: None,
+) -> Callable[[int], dict[str, Any]]:
+    """Return what times ``predict`` on other texts each turn, after ``prepare``."""
+
+    def run(turn: int) -> dict[str, Any]:
+        prepare()
+        texts = task.unlike(rows, turn)
+        seconds, _ = timed(lambda: predict(texts))
+        return {"seconds": seconds, "rows_per_second": rows / seconds}
+
+    return run
 
 
 def explaining(settings: Settings) -> dict[str, Any]:
@@ -296,8 +306,23 @@ def roof(settings: Settings) -> dict[str, Any]:
         return {"seconds": seconds, "flops_per_second": operations / seconds}
 
     runs = take_turns({"training": training, "prefill": prefill}, settings.repeats)
+    few = slice(4 * clf.batch_size)
+    some = clone(clf)  # a few steps, or the profile would not fit into memory
+    reasons = (task.explanations or [])[few]
+    some.fit(task.texts[few], task.labels[few], explanations=reasons)
+    texts = task.unlike(32, settings.repeats)
+    profiles = {
+        "training": time_by_kind(
+            lambda: some.fit(task.texts[few], task.labels[few], explanations=reasons),
+            settings.rank,
+        ),
+        "prefill": time_by_kind(lambda: clf.predict_proba(texts), settings.rank),
+    }
+    for name, shares in profiles.items():
+        print(f"  {name}: " + ", ".join(f"{k} {share:.0%}" for k, share in shares.items()))
     return {
         "runs": runs,
+        "profiles": profiles,
         "matrix_flops_per_second": rate,
         "training_tokens": sum(len(p) + len(c) for p, c in rows),
         "ratios": {

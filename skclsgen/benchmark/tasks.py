@@ -58,6 +58,19 @@ class Task:
             test_labels=self.test_labels[:test_rows],
         )
 
+    def part(self, share: float, seed: int) -> Task:
+        """Return the task with a random share of the rows to learn from; all of them from 1 up."""
+        if share >= 1:
+            return self
+        rows = np.random.default_rng(seed).permutation(len(self.texts))
+        kept = rows[: round(share * len(rows))].tolist()
+        return replace(
+            self,
+            texts=[self.texts[row] for row in kept],
+            labels=[self.labels[row] for row in kept],
+            explanations=self.explanations and [self.explanations[row] for row in kept],
+        )
+
     def unlike(self, other_rows: int, seed: int) -> list[str]:
         """Return ``other_rows`` test texts, drawn with replacement, each made a new text."""
         rng = np.random.default_rng(seed)
