@@ -174,13 +174,8 @@ def decode(
         ).last_hidden_state
         # What some families do to logits afterwards (scales, soft caps) leaves their order alone.
         logits = vocabulary(states[:, -1])
-        chosen = logits.max(dim=-1).indices.tolist()  # argmax takes three times as long
-        # A reply that ends before it begins helps nobody: its first token is not a stop token.
         first = [place for place, row in enumerate(rows) if step == len(openings[row])]
-        if any(chosen[place] in stop_ids for place in first):
-            logits[:, list(stop_ids)] = -torch.inf
-            for place, token in zip(first, logits[first].argmax(dim=-1).tolist(), strict=True):
-                chosen[place] = token
+        chosen = _most_likely(logits, first, stop_ids)
         before = len(unfinished)
         for place, row in enumerate(rows):
             if step < len(openings[row]):
@@ -200,3 +195,18 @@ def decode(
             places = torch.tensor(kept, device=device)
             tokens, position, mask = tokens[places], position[places], mask[places]
             cache.batch_select_indices(places)
+
+
+def _most_likely(logits: torch.Tensor, first: Sequence[int], stop_ids: frozenset[int]) -> list[int]:
+    """Each row's most likely token.
+
+    A reply that ends before it begins helps nobody, so in the rows ``first``, which begin theirs,
+    it is not a stop token.
+    """
+    chosen: list[int] = logits.max(dim=-1).indices.tolist()  # argmax takes three times as long
+    if any(chosen[row] in stop_ids for row in first):
+        begun = logits[first]
+        begun[:, list(stop_ids)] = -torch.inf
+        for row, token in zip(first, begun.argmax(dim=-1).tolist(), strict=True):
+            chosen[row] = token
+    return chosen
