@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from .backbone import BaseLease, BaseModel, load_base_model, on_release, resolve_device
 from .dual_head import DualHead
 from .exceptions import BaseModelMismatchError, FallbackWarning, InvalidTextError
-from .generation import DECODE_ROWS, decode, predict_logits, prefill
+from .generation import batches_to_decode, decode, predict_logits, prefill
 from .lora import LoraSettings
 from .prompt import PromptEncoder
 from .reading import batches_by_length
@@ -255,8 +255,7 @@ class FittedNetwork:
         prompts = live.encoder.encode(texts)
         replies: dict[int, Reply] = {}
         with self._lock, _bar(len(prompts), "explaining", verbose) as bar:
-            lengths = [len(p) + max_new_tokens for p in prompts]
-            for rows in batches_by_length(lengths, DECODE_ROWS):
+            for rows in batches_to_decode(prompts, max_new_tokens):
                 batch, start = prefill(live.net, [prompts[row] for row in rows])
                 logits = batch.cpu().double().numpy()
                 chosen = logits.argmax(axis=1).tolist()

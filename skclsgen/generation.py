@@ -8,15 +8,21 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
-from transformers import DynamicCache, PreTrainedModel
+from transformers import Cache, DynamicCache, PreTrainedModel
 
 from .dual_head import Caches, DualHead
 from .module_tree import keys_and_values
-from .reading import trunk_states
-from .roomy_cache import with_room
+from .reading import batches_by_length, trunk_states
+from .roomy_cache import roomy_cache
 
-__all__ = ["DECODE_ROWS", "Prefill", "decode", "predict_logits", "prefill", "prefill_base"]
-
+__all__ = [
+    "Prefill",
+    "batches_to_decode",
+    "decode",
+    "predict_logits",
+    "prefill",
+    "prefill_base",
+]
 
 #: Rows that are continued together. A step costs a CPU nearly the same for 32 rows as for one, as
 #: long as it is calls that cost and not arithmetic.
@@ -32,13 +38,13 @@ class Prefill:
 
     Attributes
     ----------
-    cache : DynamicCache
+    cache : Cache
         Keys and values of all layers, right-aligned: row ``i`` fills the last ``lengths[i]`` slots.
     lengths : tensor of shape (rows,), int64
         Tokens of each prompt, with its prefix.
     """
 
-    cache: DynamicCache
+    cache: Cache
     lengths: torch.Tensor
 
 
@@ -110,14 +116,20 @@ def _prefill(layers: Sequence[Sequence[tuple[torch.Tensor, ...]]]) -> Prefill:
     the distances that sliding windows count are the true ones.
     """
     lengths = [keys.shape[2] for keys, _ in layers[0]]
-    width, cache = max(lengths), DynamicCache()
-    for layer, rows in enumerate(layers):
-        keys, values = (
-            torch.cat([pad(t, (0, 0, width - t.shape[2], 0)) for t in tensors])
-            for tensors in zip(*rows, strict=True)
+    width = max(lengths)
+    cache = roomy_cache(
+        (
+            torch.cat([pad(keys, (0, 0, width - keys.shape[2], 0)) for keys, _ in rows]),
+            torch.cat([pad(values, (0, 0, width - values.shape[2], 0)) for _, values in rows]),
         )
-        cache.update(keys, values, layer)
-    return Prefill(cache, torch.tensor(lengths, device=keys.device))
+        for rows in layers
+    )
+    return Prefill(cache, torch.tensor(lengths, device=layers[0][0][0].device))
+
+
+def batches_to_decode(prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
+    """Group numbers of prompts that are continued together, with room for their replies."""
+    return batches_by_length([len(prompt) + max_new_tokens for prompt in prompts], DECODE_ROWS)
 
 
 @torch.no_grad()
@@ -136,7 +148,7 @@ def decode(
     lm : transformers.PreTrainedModel
         The model the cache was computed with.
     start : Prefill
-        Consumed.
+        Consumed: its cache grows and shrinks in place.
     openings : sequence of sequences of int, each at least one token
         Tokens each reply begins with, whatever the model would have said.
     max_new_tokens : int
@@ -162,14 +174,13 @@ def decode(
     width = start.cache.get_seq_length()
     slots = torch.arange(width, device=device)
     mask = (slots >= width - start.lengths[:, None]).long()
-    cache = with_room(start.cache)
     while True:
         mask = torch.cat([mask, mask.new_ones(tokens.shape)], dim=1)
         states = decoder(
             input_ids=tokens,
             attention_mask=mask,
             position_ids=position,
-            past_key_values=cache,
+            past_key_values=start.cache,
             use_cache=True,
         ).last_hidden_state
         # What some families do to logits afterwards (scales, soft caps) leaves their order alone.
@@ -194,7 +205,7 @@ def decode(
             rows = [rows[place] for place in kept]
             places = torch.tensor(kept, device=device)
             tokens, position, mask = tokens[places], position[places], mask[places]
-            cache.batch_select_indices(places)
+            start.cache.batch_select_indices(places)
 
 
 def _most_likely(logits: torch.Tensor, first: Sequence[int], stop_ids: frozenset[int]) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
-from transformers import Cache
+from transformers import DynamicCache
 
 from .exceptions import UnsupportedModelError
 
@@ -87,7 +87,7 @@ def decoder_layers(decoder: nn.Module, n_layers: int) -> nn.ModuleList:
     )
 
 
-def keys_and_values(cache: Cache) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def keys_and_values(cache: DynamicCache) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Return what a cache holds of every layer, each of shape (rows, heads, tokens, width)."""
     found = [
         (getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in cache.layers

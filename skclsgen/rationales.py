@@ -18,10 +18,9 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from .backbone import BaseModel
-from .generation import DECODE_ROWS, decode, prefill_base
+from .generation import batches_to_decode, decode, prefill_base
 from .inputs import TrainingRows
 from .prompt import PromptEncoder
-from .reading import batches_by_length
 
 __all__ = [
     "REASONS",
@@ -86,8 +85,7 @@ def self_rationales(
     keys = [(tuple(p), tuple(o), max_new_tokens) for p, o in zip(prompts, openings, strict=True)]
     todo = list({key: row for row, key in enumerate(keys) if key not in memory}.values())
     with tqdm(total=len(todo), desc="rationales", unit="text", disable=verbose < 1) as bar:
-        lengths = [len(prompts[row]) + max_new_tokens for row in todo]
-        for batch in batches_by_length(lengths, DECODE_ROWS):
+        for batch in batches_to_decode([prompts[row] for row in todo], max_new_tokens):
             rows = [todo[i] for i in batch]
             start = prefill_base(base.lm, [prompts[row] for row in rows])
             replies = decode(

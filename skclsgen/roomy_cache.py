@@ -7,6 +7,7 @@ products of many small matrices take as they are. Written for generation; no gra
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -14,23 +15,20 @@ from torch.nn.functional import pad
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
-from .module_tree import keys_and_values
-
-__all__ = ["with_room"]
+__all__ = ["roomy_cache"]
 
 #: Tokens that buffers grow by: more would be computed in vain, fewer would be copied for often.
 ROOM = 16
 
 
-def with_room(cache: Cache) -> Cache:
-    """Return a cache of the same content, to be added to in place.
+def roomy_cache(layers: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> Cache:
+    """Return a cache that holds every layer's keys and values, and can be added to in place.
 
     Parameters
     ----------
-    cache : transformers.Cache
-        Of plain attention layers; it is not changed.
+    layers : iterable of (tensor, tensor), each of shape (rows, heads, tokens, width)
     """
-    return Cache(layers=[RoomyLayer(keys, values) for keys, values in keys_and_values(cache)])
+    return Cache(layers=[RoomyLayer(keys, values) for keys, values in layers])
 
 
 class RoomyLayer(DynamicLayer):

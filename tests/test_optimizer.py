@@ -7,6 +7,13 @@ from test_training import make
 from skclsgen.optimizer import UP_RATE, EarlyStopping, MasterAdamW
 
 
+def step(optimizer, gradient):
+    """Take a step with the same gradient everywhere."""
+    for parameter in chain.from_iterable(optimizer.parts):
+        parameter.grad = torch.full_like(parameter, gradient)
+    optimizer.step()
+
+
 def test_small_updates_add_up_in_low_precision(tiny):
     """Steps far below bfloat16's spacing must move the parameters in the end."""
     net = make(tiny, "bfloat16")
@@ -32,9 +39,7 @@ def test_gradients_are_clipped(tiny):
             torch.stack([m.grad.norm() for m in optimizer.masters if m.grad is not None]).norm()
         )
     )
-    for parameter in chain.from_iterable(optimizer.parts):
-        parameter.grad = torch.full_like(parameter, 100.0)
-    optimizer.step()
+    step(optimizer, 100.0)
     assert float(seen[0]) == pytest.approx(1.0, rel=1e-3)
 
 
@@ -42,9 +47,7 @@ def test_weight_decay_spares_the_head(tiny):
     net = make(tiny)
     before = net.trained_state()
     optimizer = MasterAdamW(net, 1e-2, weight_decay=1.0)
-    for parameter in chain.from_iterable(optimizer.parts):
-        parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()
+    step(optimizer, 0.0)
     after = net.trained_state()
     assert torch.equal(before["head.weight"], after["head.weight"])
     moved = [n for n in before if "lora_A" in n]
@@ -55,9 +58,7 @@ def test_up_projections_learn_faster(tiny):
     net = make(tiny)
     before = net.trained_state()
     optimizer = MasterAdamW(net, 1e-3, weight_decay=0.0)
-    for parameter in chain.from_iterable(optimizer.parts):
-        parameter.grad = torch.ones_like(parameter)
-    optimizer.step()
+    step(optimizer, 1.0)
     after = net.trained_state()
     for name, tensor in after.items():
         rate = 1e-3 * (UP_RATE if "lora_B" in name else 1)

@@ -1,7 +1,8 @@
 import torch
 from transformers import DynamicCache
 
-from skclsgen.roomy_cache import ROOM, with_room
+from skclsgen.module_tree import keys_and_values
+from skclsgen.roomy_cache import ROOM, roomy_cache
 
 
 def states(rows, tokens, seed):
@@ -14,7 +15,7 @@ def test_it_holds_what_a_dynamic_cache_holds():
     plain = DynamicCache()
     for layer in range(2):
         plain.update(*states(3, 5, layer), layer)
-    roomy = with_room(plain)
+    roomy = roomy_cache(keys_and_values(plain))
     for step, tokens in enumerate((3, 1, ROOM, 1)):
         covered, _ = roomy.get_mask_sizes(tokens, 0)
         for layer in range(2):
@@ -32,8 +33,6 @@ def test_it_holds_what_a_dynamic_cache_holds():
 
 
 def test_most_steps_copy_nothing():
-    cache = DynamicCache()
-    cache.update(*states(3, 5, 0), 0)
-    roomy = with_room(cache)
+    roomy = roomy_cache([states(3, 5, 0)])
     places = [roomy.update(*states(3, 1, step), 0)[0].data_ptr() for step in range(2 * ROOM)]
     assert len(set(places)) == 2

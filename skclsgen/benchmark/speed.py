@@ -104,45 +104,53 @@ def forget(base: BaseModel) -> None:
     base.rationales.clear()
 
 
+def _usual_fit(
+    name: str, settings: Settings, dtype: torch.dtype
+) -> Callable[[int], dict[str, Any]]:
+    def run(turn: int) -> dict[str, Any]:
+        task, model = settings.task(name, turn), settings.usual(dtype, turn)
+        seconds, _ = timed(lambda: model.fit(task))
+        auroc = roc_auc_score(task.targets(test=True), model.predict_proba(task.test_texts))
+        return {"seconds": seconds, "auroc": float(auroc)}
+
+    return run
+
+
+def _our_fit(
+    name: str, settings: Settings, epochs: float, explained: bool
+) -> Callable[[int], dict[str, Any]]:
+    base = load_base_model(settings.model)
+
+    def run(turn: int) -> dict[str, Any]:
+        task = settings.task(name, turn).part(epochs, turn)
+        forget(base)
+        clf = settings.classifier(
+            epochs=max(1, round(epochs)),
+            random_state=turn,
+            rationales="self" if explained else None,
+        )
+        reasons = task.explanations if explained else None
+        seconds, _ = timed(lambda: clf.fit(task.texts, task.labels, explanations=reasons))
+        auroc = roc_auc_score(task.targets(test=True), clf.predict_proba(task.test_texts)[:, 1])
+        return {"seconds": seconds, "auroc": float(auroc)}
+
+    return run
+
+
 def time_to_auroc(name: str, settings: Settings) -> dict[str, Any]:
     """Time until the test AUROC that the usual path ends with.
 
     Ours is the whole ``fit``, reading of the texts included, with the fewest passes over the rows
     whose median AUROC is no lower. Loading of the model counts for neither.
     """
-    base = load_base_model(settings.model)
-
-    def usual(dtype: torch.dtype) -> Callable[[int], dict[str, Any]]:
-        def run(turn: int) -> dict[str, Any]:
-            task, model = settings.task(name, turn), settings.usual(dtype, turn)
-            seconds, _ = timed(lambda: model.fit(task))
-            auroc = roc_auc_score(task.targets(test=True), model.predict_proba(task.test_texts))
-            return {"seconds": seconds, "auroc": float(auroc)}
-
-        return run
-
-    def ours(epochs: float, explained: bool) -> Callable[[int], dict[str, Any]]:
-        def run(turn: int) -> dict[str, Any]:
-            task = settings.task(name, turn).part(epochs, turn)
-            forget(base)
-            clf = settings.classifier(
-                epochs=max(1, round(epochs)),
-                random_state=turn,
-                rationales="self" if explained else None,
-            )
-            reasons = task.explanations if explained else None
-            seconds, _ = timed(lambda: clf.fit(task.texts, task.labels, explanations=reasons))
-            proba = clf.predict_proba(task.test_texts)[:, 1]
-            auroc = roc_auc_score(task.targets(test=True), proba)
-            return {"seconds": seconds, "auroc": float(auroc)}
-
-        return run
-
+    paths = {
+        "usual fp32": _usual_fit(name, settings, torch.float32),
+        "usual bf16": _usual_fit(name, settings, torch.bfloat16),
+    }
     # The shortest of ours take turns with the usual path; longer ones follow if they fall short.
-    paths = {"usual fp32": usual(torch.float32), "usual bf16": usual(torch.bfloat16)}
     for epochs in settings.our_epochs[:2]:
-        paths[f"ours, labels, {epochs:g} epochs"] = ours(epochs, False)
-        paths[f"ours, explained, {epochs:g} epochs"] = ours(epochs, True)
+        paths[f"ours, labels, {epochs:g} epochs"] = _our_fit(name, settings, epochs, False)
+        paths[f"ours, explained, {epochs:g} epochs"] = _our_fit(name, settings, epochs, True)
     runs = take_turns(paths, settings.repeats)
     goal = median(runs["usual fp32"], "auroc")
     reached: dict[str, float | None] = {}
@@ -150,7 +158,9 @@ def time_to_auroc(name: str, settings: Settings) -> dict[str, Any]:
         for epochs in settings.our_epochs:
             path = f"ours, {kind}, {epochs:g} epochs"
             if path not in runs:
-                runs |= take_turns({path: ours(epochs, kind == "explained")}, settings.repeats)
+                runs |= take_turns(
+                    {path: _our_fit(name, settings, epochs, kind == "explained")}, settings.repeats
+                )
             if median(runs[path], "auroc") >= goal:
                 reached[kind] = median(runs[path], "seconds")
                 break
@@ -301,23 +311,9 @@ def roof(settings: Settings) -> dict[str, Any]:
         return {"seconds": seconds, "flops_per_second": operations / seconds}
 
     runs = take_turns({"training": training, "prefill": prefill}, settings.repeats)
-    few = slice(4 * clf.batch_size)
-    some = clone(clf)  # a few steps, or the profile would not fit into memory
-    reasons = (task.explanations or [])[few]
-    some.fit(task.texts[few], task.labels[few], explanations=reasons)
-    texts = task.unlike(32, settings.repeats)
-    profiles = {
-        "training": time_by_kind(
-            lambda: some.fit(task.texts[few], task.labels[few], explanations=reasons),
-            settings.rank,
-        ),
-        "prefill": time_by_kind(lambda: clf.predict_proba(texts), settings.rank),
-    }
-    for name, shares in profiles.items():
-        print(f"  {name}: " + ", ".join(f"{k} {share:.0%}" for k, share in shares.items()))
     return {
         "runs": runs,
-        "profiles": profiles,
+        "profiles": _profiles(clf, task, settings),
         "matrix_flops_per_second": rate,
         "training_tokens": sum(len(p) + len(c) for p, c in rows),
         "ratios": {
@@ -325,6 +321,24 @@ def roof(settings: Settings) -> dict[str, Any]:
             "prefill_roof_share": median(runs["prefill"], "flops_per_second") / rate,
         },
     }
+
+
+def _profiles(clf: CLSGenClassifier, task: Task, settings: Settings) -> dict[str, Any]:
+    """Where the time of training steps and of prediction goes."""
+    few = task.head(4 * clf.batch_size, 0)  # or the profile would not fit into memory
+    some, texts = clone(clf), task.unlike(32, settings.repeats)
+
+    def steps() -> Any:
+        return some.fit(few.texts, few.labels, explanations=few.explanations)
+
+    steps()  # kernels are made now
+    profiles = {
+        "training": time_by_kind(steps, settings.rank),
+        "prefill": time_by_kind(lambda: clf.predict_proba(texts), settings.rank),
+    }
+    for name, shares in profiles.items():
+        print(f"  {name}: " + ", ".join(f"{kind} {share:.0%}" for kind, share in shares.items()))
+    return profiles
 
 
 def cross_validation(settings: Settings) -> dict[str, Any]:
