@@ -2,8 +2,9 @@
 
 Many small matrix products cost more in calls than in arithmetic, and autograd would keep several
 float32 tables per row. Here, rows are gathered into groups of one size, each group is attended to
-in one product, and the backward pass needs one table in the model's own dtype. Sizes are rounded
-up by row, not by batch, so that a row's arithmetic does not depend on its neighbours.
+in one product, and the backward pass needs one table in the model's own dtype. Outside training,
+sizes are rounded up by row, not by batch, so that a row's arithmetic does not depend on its
+neighbours.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ __all__ = ["Plan", "grouped_attention", "make_plan"]
 
 #: Queries and keys of a group are brought up to multiples of this: few sizes, little waste.
 SIZE_MULTIPLE = 32
+#: By numbers of queries and keys: where a row starts, its first and end of the tokens that attend.
+Sized = dict[tuple[int, int], list[tuple[int, int, int]]]
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,12 @@ def make_plan(
         prompt's arithmetic is that of the prompt alone; False for one product per row, which
         gradients need.
     """
-    sized: dict[tuple[int, int], list[tuple[int, int, int]]] = defaultdict(list)
+    sized: Sized = defaultdict(list)
     for start, first, stop in _spans(rows, separate):
         size = _up(stop - first), _up(rows.prefix + stop - start)
         sized[size].append((start, first, stop))
+    if not separate:
+        sized = _merged(sized)
     tokens = sum(rows.lengths)
     outputs = torch.empty(tokens, heads, dtype=torch.long)
     key_outputs = torch.empty(key_heads, tokens, dtype=torch.long)
@@ -131,6 +136,17 @@ def _spans(rows: PackedRows, separate: bool) -> Iterable[tuple[int, int, int]]:
             yield start, middle, stop
         else:
             yield start, start, stop
+
+
+def _merged(sized: Sized) -> Sized:
+    """Put all spans into one group where that at most doubles the tables.
+
+    Each group costs some twenty calls a layer, as much as the arithmetic on a few short rows.
+    """
+    largest = max(queries for queries, _ in sized), max(keys for _, keys in sized)
+    spans = [span for group in sized.values() for span in group]
+    cells = sum(queries * keys * len(group) for (queries, keys), group in sized.items())
+    return {largest: spans} if largest[0] * largest[1] * len(spans) <= 2 * cells else sized
 
 
 def grouped_attention(

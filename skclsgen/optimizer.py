@@ -53,7 +53,7 @@ class MasterAdamW:
             self.parts.append(part)
             self.masters.append(master)
             groups.append({"params": [master], "lr": rate, "weight_decay": decay})
-        self.adamw = torch.optim.AdamW(groups)
+        self.adamw = torch.optim.AdamW(groups, fused=True)
 
     @torch.no_grad()
     def step(self) -> None:

@@ -14,18 +14,19 @@ from skclsgen.lora import LoraSettings
 from skclsgen.packing import PackedRows
 
 CPU = torch.device("cpu")
-LENGTHS = [(5, 3), (40, 7), (33, 0), (36, 12), (70, 2)]
+ALIKE = [(40, 7), (33, 0), (36, 12), (70, 2)]
+LENGTHS = [(5, 3), *ALIKE]
 PREFIX = 6
 
 
-def packed_rows():
-    return PackedRows([(range(a), range(b)) for a, b in LENGTHS], PREFIX, CPU)
+def packed_rows(lengths=LENGTHS):
+    return PackedRows([(range(a), range(b)) for a, b in lengths], PREFIX, CPU)
 
 
-def by_hand(query, key, value, scaling, window):
+def by_hand(query, key, value, scaling, window, lengths=LENGTHS):
     """Every row by itself, by the definition."""
     found = []
-    for start, stop in packed_rows().spans():
+    for start, stop in packed_rows(lengths).spans():
         keys, values = (
             torch.cat(
                 [t[:, :PREFIX], t[:, PREFIX + start : PREFIX + stop]], dim=1
@@ -39,9 +40,9 @@ def by_hand(query, key, value, scaling, window):
     return torch.cat(found)
 
 
-def tensors():
+def tensors(lengths=LENGTHS):
     torch.manual_seed(0)
-    tokens = sum(map(sum, LENGTHS))
+    tokens = sum(map(sum, lengths))
     shapes = [(4, tokens, 8), (2, PREFIX + tokens, 8), (2, PREFIX + tokens, 8)]
     return [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
 
@@ -56,11 +57,13 @@ def test_grouped_attention_is_attention_row_by_row(window, separate):
     )
 
 
+@pytest.mark.parametrize(("lengths", "groups"), [(LENGTHS, 3), (ALIKE, 1)])
 @pytest.mark.parametrize("window", [None, 9])
-def test_its_gradients_are_those_of_autograd(window):
-    inputs = tensors()
-    plan = make_plan(packed_rows(), 4, 2, window, separate=False)
-    outs = grouped_attention(*inputs, 0.3, plan), by_hand(*inputs, 0.3, window)
+def test_its_gradients_are_those_of_autograd(window, lengths, groups):
+    inputs = tensors(lengths)
+    plan = make_plan(packed_rows(lengths), 4, 2, window, separate=False)
+    assert len(plan.groups) == groups  # one where rows are of similar length
+    outs = grouped_attention(*inputs, 0.3, plan), by_hand(*inputs, 0.3, window, lengths)
     weights = torch.randn_like(outs[0])
     found, expected = (torch.autograd.grad((out * weights).sum(), inputs) for out in outs)
     torch.testing.assert_close(found[0], expected[0])

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -11,8 +12,10 @@ from conftest import build_model
 from skclsgen.backbone import load_base_model
 from skclsgen.benchmark.__main__ import NAMES, main
 from skclsgen.benchmark.breakdown import time_by_kind
+from skclsgen.benchmark.journal import Journal
 from skclsgen.benchmark.measure import take_turns
 from skclsgen.benchmark.roof import forward_flops, matrix_rate, training_flops
+from skclsgen.benchmark.speed import Settings
 from skclsgen.benchmark.tasks import load_task
 from skclsgen.datasets import load_messages
 from skclsgen.dual_head import DualHead
@@ -103,6 +106,37 @@ def test_paths_take_turns():
     order = []
     take_turns({name: lambda turn, name=name: order.append(name) or {} for name in "ab"}, 2)
     assert order == ["a", "b", "a", "b"]
+
+
+def test_a_killed_benchmark_goes_on_from_its_journal(tmp_path):
+    file, ran = tmp_path / "runs.jsonl", []
+
+    def path(turn):
+        if turn == 1 and len(ran) == 1:
+            raise KeyboardInterrupt
+        ran.append(turn)
+        return {"seconds": 1.0 + turn}
+
+    with pytest.raises(KeyboardInterrupt):
+        take_turns({"a": path}, 2, Journal(file, {"rows": 8}))
+    ran.append("killed")
+    found = take_turns({"a": path}, 2, Journal(file, {"rows": 8}))
+    assert ran == [0, "killed", 1]
+    assert [run["seconds"] for run in found["a"]] == [1.0, 2.0]
+    take_turns({"a": path}, 1, Journal(file, {"rows": 9}))
+    assert ran == [0, "killed", 1, 0]
+    file.write_text(file.read_text() + '{"heading"')
+    with pytest.raises(ValueError, match=r"line 4 of the journal .* remove the line"):
+        Journal(file, {"rows": 8})
+
+
+def test_other_settings_are_another_journal_but_more_turns_are_not(tmp_path):
+    file = tmp_path / "runs.jsonl"
+    settings = Settings(journal_file=file, rows=8)
+    settings.journal("esnli").add("ours", 0, {"seconds": 1.0})
+    assert replace(settings, repeats=5, our_epochs=(3,)).journal("esnli").find("ours", 0)
+    assert replace(settings, rows=9).journal("esnli").find("ours", 0) is None
+    assert settings.journal("clinifact").find("ours", 0) is None
 
 
 def test_operations_are_those_counted_by_hand(tmp_path):

@@ -39,6 +39,9 @@ def parser() -> argparse.ArgumentParser:
     speed.add_argument("--data", type=Path, help="folder with esnli/ and clinifact/")
     speed.add_argument("--only", choices=NAMES, action="append", help="one measurement (repeat)")
     speed.add_argument("--json", type=Path, help="file for everything measured; adds to it")
+    speed.add_argument(
+        "--journal", type=Path, help="file of runs: a killed benchmark goes on from it"
+    )
     speed.add_argument("--chart", type=Path, default=Path("speed.png"), help="file for the bars")
     speed.add_argument("--quick", action="store_true", help="a few rows each: does it all run?")
     speed.add_argument("--repeats", type=int, default=Settings.repeats)
@@ -63,7 +66,9 @@ def run_measurement(name: str, settings: Settings, quick: bool, chart: Path) -> 
 def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
     """Measure, print, save; return the ratios."""
     args = parser().parse_args(arguments)
-    settings = Settings(model=args.model, data=args.data, repeats=args.repeats)
+    settings = Settings(
+        model=args.model, data=args.data, repeats=args.repeats, journal_file=args.journal
+    )
     if args.quick:
         settings = replace(settings, **QUICK)
     found: dict[str, Any] = {"ratios": {}, "measurements": {}}

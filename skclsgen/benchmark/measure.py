@@ -16,7 +16,9 @@ from typing import Any
 
 import torch
 
-__all__ = ["environment", "median", "save_json", "take_turns", "timed"]
+from .journal import Journal
+
+__all__ = ["environment", "median", "now", "save_json", "take_turns", "timed"]
 
 #: Libraries whose versions are recorded.
 LIBRARIES = ("skclsgen", "torch", "transformers", "peft", "scikit-learn", "numpy")
@@ -30,7 +32,9 @@ def timed(run: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def take_turns(
-    paths: Mapping[str, Callable[[int], dict[str, Any]]], repeats: int
+    paths: Mapping[str, Callable[[int], dict[str, Any]]],
+    repeats: int,
+    journal: Journal | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """Run every path ``repeats`` times, in turns, so that a slow minute hits them alike.
 
@@ -39,6 +43,8 @@ def take_turns(
     paths : mapping of str to callable
         Each takes the number of the turn (its seed) and returns what it measured.
     repeats : int
+    journal : Journal, optional
+        Runs found there are not run again; new ones are added.
 
     Returns
     -------
@@ -47,10 +53,20 @@ def take_turns(
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in paths}
     for turn in range(repeats):
         for name, run in paths.items():
-            found[name].append(run(turn) | {"load_before": os.getloadavg()[0]})
+            result = journal.find(name, turn) if journal else None
+            if result is None:
+                result = {"load_before": os.getloadavg()[0], "started": now()} | run(turn)
+                if journal:
+                    journal.add(name, turn, result)
+            found[name].append(result)
             shown = {k: round(v, 3) for k, v in found[name][-1].items() if isinstance(v, float)}
             print(f"  turn {turn + 1}, {name}: {shown}", flush=True)
     return found
+
+
+def now() -> str:
+    """Return the time of day in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def median(runs: list[dict[str, Any]], key: str) -> float:
@@ -68,7 +84,7 @@ def environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "time": now(),
     }
 
 

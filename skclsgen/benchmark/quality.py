@@ -45,7 +45,9 @@ def measure_quality(settings: Settings, seeds: int = SEEDS) -> dict[str, Any]:
 
         return run
 
-    runs = take_turns({"ours": path("auto"), "plain": path("sdpa")}, seeds)
+    runs = take_turns(
+        {"ours": path("auto"), "plain": path("sdpa")}, seeds, settings.journal("quality")
+    )
     differences = {
         key: interval([a[key] - b[key] for a, b in zip(runs["ours"], runs["plain"], strict=True)])
         for key in ("auroc", "explanation_loss")

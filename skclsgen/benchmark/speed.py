@@ -17,12 +17,18 @@ from ..classifier import CLSGenClassifier
 from ..lora import FusedLora
 from ..model_source import convert_gguf
 from .breakdown import time_by_kind
-from .measure import median, take_turns, timed
+from .journal import Journal
+from .measure import environment, median, take_turns, timed
 from .roof import forward_flops, matrix_rate, training_flops
 from .tasks import Task, load_task
 from .usual import Generator, UsualClassifier
 
 __all__ = ["MEASUREMENTS", "Settings", "measure"]
+
+#: Fields of the settings that name files.
+PATHS = ("data", "journal_file")
+#: Fields that say how many runs there are, and nothing about each of them.
+HOW_OFTEN = ("repeats", "our_epochs")
 
 
 @dataclass(frozen=True)
@@ -64,10 +70,18 @@ class Settings:
     usual_batch_size: int = 8
     usual_epochs: int = 3
     our_epochs: tuple[float, ...] = (0.5, 1, 2, 3)
+    journal_file: Path | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values."""
-        return asdict(self) | {"data": None if self.data is None else self.data.name}
+        """Return the fields as plain values; of paths only the last part."""
+        files = {key: path and path.name for key, path in asdict(self).items() if key in PATHS}
+        return asdict(self) | files
+
+    def journal(self, name: str) -> Journal:
+        """Return where the runs of a measurement are kept."""
+        same = {k: v for k, v in self.to_dict().items() if k not in {*PATHS, *HOW_OFTEN}}
+        versions = environment()["versions"]
+        return Journal(self.journal_file, {"measurement": name, "versions": versions} | same)
 
     def task(self, name: str, seed: int = 0) -> Task:
         """Return a task, cut to size."""
@@ -151,16 +165,16 @@ def time_to_auroc(name: str, settings: Settings) -> dict[str, Any]:
     for epochs in settings.our_epochs[:2]:
         paths[f"ours, labels, {epochs:g} epochs"] = _our_fit(name, settings, epochs, False)
         paths[f"ours, explained, {epochs:g} epochs"] = _our_fit(name, settings, epochs, True)
-    runs = take_turns(paths, settings.repeats)
+    journal = settings.journal(name)
+    runs = take_turns(paths, settings.repeats, journal)
     goal = median(runs["usual fp32"], "auroc")
     reached: dict[str, float | None] = {}
     for kind in ("labels", "explained"):
         for epochs in settings.our_epochs:
             path = f"ours, {kind}, {epochs:g} epochs"
             if path not in runs:
-                runs |= take_turns(
-                    {path: _our_fit(name, settings, epochs, kind == "explained")}, settings.repeats
-                )
+                longer = {path: _our_fit(name, settings, epochs, kind == "explained")}
+                runs |= take_turns(longer, settings.repeats, journal)
             if median(runs[path], "auroc") >= goal:
                 reached[kind] = median(runs[path], "seconds")
                 break
