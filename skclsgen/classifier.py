@@ -91,6 +91,11 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         As in transformers.
     quantization : {None, "8bit", "4bit"}, default=None
         Quantise the frozen base with bitsandbytes.
+    memory : str or path, default=None
+        Folder in which what is computed once about a text, in fits and predictions alike, is kept
+        for other sessions and processes: activations of the frozen layers, and self-written
+        reasons, in which words of the texts can be read. At most 20 GiB per base model. By default
+        it is shared within the process only. Not saved, and not changed by a warm start.
     warm_start : bool, default=False
         Let ``fit`` go on from the last fit instead of starting afresh.
     random_state : int, RandomState instance or None, default=None
@@ -164,6 +169,7 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         dtype: str = "auto",
         attn_implementation: str = "auto",
         quantization: Literal["8bit", "4bit"] | None = None,
+        memory: str | os.PathLike[str] | None = None,
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
@@ -192,6 +198,7 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         self.dtype = dtype
         self.attn_implementation = attn_implementation
         self.quantization = quantization
+        self.memory = memory
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose

@@ -16,6 +16,7 @@ from .attention import NAME, packed
 from .backbone import BaseModel
 from .exceptions import FallbackWarning
 from .lora import LoraSettings, add_adapters, n_adapted_layers
+from .memory import Memory
 from .module_tree import Inject, Skip, Tap, decoder_layers, keys_and_values, share_weights
 from .packing import PackedRows, Row
 from .token_loss import frozen_head_nll
@@ -47,6 +48,8 @@ class DualHead(nn.Module):
         any training the head therefore gives the model's own label logits.
     lora : LoraSettings
         Which layers are adapted, and how.
+    memory : Memory, optional
+        Where the trunk's activations are kept between sessions.
 
     Attributes
     ----------
@@ -64,9 +67,11 @@ class DualHead(nn.Module):
         prefix_ids: Sequence[int],
         verbalizers: Sequence[Sequence[int]],
         lora: LoraSettings,
+        memory: Memory | None = None,
     ) -> None:
         super().__init__()
         self.base = base
+        self.memory = memory
         self.prefix_ids = tuple(prefix_ids)
         self._prefix = self._prefix_keys_and_values()
         self.lm: PreTrainedModel = share_weights(base.lm)

@@ -14,13 +14,16 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from tqdm.auto import tqdm
 
+from ._version import __version__
 from .backbone import BaseLease, BaseModel, load_base_model, on_release, resolve_device
 from .dual_head import DualHead
 from .exceptions import BaseModelMismatchError, FallbackWarning, InvalidTextError
 from .generation import batches_to_decode, decode, predict_logits, prefill
 from .lora import LoraSettings
+from .memory import Memory, weights_digest
 from .prompt import PromptEncoder
 from .reading import batches_by_length
 
@@ -122,6 +125,9 @@ class FittedNetwork:
         Where the adapters are.
     lease : BaseLease, optional
         Keeps the base model loaded for a family of clones.
+    memory : str, optional
+        Folder where what is computed once about a text is kept. It belongs to the machine: saved
+        folders do without.
 
     Attributes
     ----------
@@ -137,11 +143,13 @@ class FittedNetwork:
         task: TaskSettings,
         lora: LoraSettings,
         lease: BaseLease | None = None,
+        memory: str | None = None,
     ) -> None:
         self.base = base
         self.task = task
         self.lora = lora
         self.lease = lease if lease is not None else BaseLease()
+        self.memory = memory
         self.state: dict[str, torch.Tensor] | None = None
         self.fingerprint: str | None = None
         self._live: _Live | None = None
@@ -171,13 +179,21 @@ class FittedNetwork:
                 "original model, or fit again."
             )
         encoder = self.task.encoder(base)
-        net = DualHead(base, encoder.prefix_ids, encoder.verbalizers(), self.lora).eval()
+        memory = None if self.memory is None else self._open_memory(self.memory, base)
+        net = DualHead(base, encoder.prefix_ids, encoder.verbalizers(), self.lora, memory).eval()
         if self.state is not None:
             net.load_trained_state(self.state)
         self.task = replace(self.task, frame=encoder.frame)
         self.fingerprint = found
         self.lease.base = base
         return _Live(base, encoder, net)
+
+    def _open_memory(self, folder: str, base: BaseModel) -> Memory:
+        """Return the memory of this base model, as it is run here."""
+        settings = self.base.attn_implementation, str(self.base.quantization), str(base.dtype)
+        place = base.device.type, torch.backends.cpu.get_cpu_capability()
+        versions = __version__, torch.__version__, transformers.__version__
+        return Memory(folder, weights_digest(base.lm), [*settings, *place, *versions])
 
     def same_settings(self, other: FittedNetwork) -> bool:
         """Tell whether another network differs in its training only."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from numbers import Integral
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sklearn.model_selection import train_test_split
@@ -59,7 +60,8 @@ def new_network(
         layers = int(layers) if isinstance(layers, Integral) else float(layers)
     alpha = 2 * params.lora_r if params.lora_alpha is None else params.lora_alpha
     lora = LoraSettings(layers, int(params.lora_r), float(alpha), float(params.lora_dropout))
-    return FittedNetwork(base, task, lora, lease)
+    memory = None if params.memory is None else str(Path(params.memory).expanduser().absolute())
+    return FittedNetwork(base, task, lora, lease, memory)
 
 
 def learn(
@@ -98,7 +100,8 @@ def learn(
                 # Reasons that would count nothing are not worth writing.
                 source=params.rationales if params.epochs and params.explanation_weight else None,
                 max_length=live.encoder.max_length,
-                max_new_tokens=params.max_new_tokens,
+                max_new_tokens=network.task.max_new_tokens,
+                memory=live.net.memory,
                 verbose=params.verbose,
             )
             if not params.explanation_weight:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numbers
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,6 +84,7 @@ def check_parameters(params: CLSGenClassifier) -> None:
     check_lora_layers(params.lora_layers)
     if params.rationales not in ("self", None):
         raise ValueError(f"rationales={params.rationales!r} must be 'self' or None.")
+    check_memory(params.memory)
     if params.instruction is not None:
         check_texts([params.instruction], "instruction")
     check_optional_dependencies(params.attn_implementation, params.quantization)
@@ -103,6 +106,16 @@ def check_number(name: str, value: Any, bound: Bound | None = None) -> None:
     if right_type and bound.low <= value <= bound.high and not (bound.open and value == bound.low):
         return
     raise ValueError(f"{name}={value!r} must be {bound}.")
+
+
+def check_memory(value: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` is None or the path of a folder, there or not yet."""
+    if value is None:
+        return
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise ValueError(f"memory={value!r} must be the path of a folder, or None.")
+    if Path(value).expanduser().is_file():
+        raise ValueError(f"memory={str(value)!r} is a file; give a folder.")
 
 
 def check_lora_layers(value: Any) -> None:

@@ -56,6 +56,7 @@ def save_classifier(classifier: CLSGenClassifier, folder: str | os.PathLike[str]
     params = classifier.get_params(deep=False)
     if isinstance(params["random_state"], np.random.RandomState):
         params["random_state"] = None  # its state belongs to the session, not to the classifier
+    params["memory"] = None  # a folder of this machine
     fitted = {name: getattr(classifier, name) for name in FITTED if hasattr(classifier, name)}
     settings = {
         "versions": {

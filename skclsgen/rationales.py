@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 from .backbone import BaseModel
 from .generation import batches_to_decode, decode, prefill_base
 from .inputs import TrainingRows
+from .memory import Memory
 from .prompt import PromptEncoder
 
 __all__ = [
@@ -54,6 +55,7 @@ def self_rationales(
     *,
     max_length: int,
     max_new_tokens: int,
+    memory: Memory | None = None,
     verbose: int = 0,
 ) -> list[str]:
     """Have the base model explain each text's gold label.
@@ -69,6 +71,8 @@ def self_rationales(
         Words of each class.
     max_length, max_new_tokens : int
         Longest prompt and longest reply, in tokens.
+    memory : Memory, optional
+        Where reasons are kept between sessions.
     verbose : int, default=0
         Show a progress bar from 1 up.
 
@@ -81,9 +85,12 @@ def self_rationales(
     prompts = [[*encoder.prefix_ids, *ids] for ids in encoder.encode(texts)]
     because = encoder.plain_ids(OPENING)
     openings = [[*encoder.label_ids[label], *because] for label in labels]
-    memory = base.rationales
+    written = base.rationales
     keys = [(tuple(p), tuple(o), max_new_tokens) for p, o in zip(prompts, openings, strict=True)]
-    todo = list({key: row for row, key in enumerate(keys) if key not in memory}.values())
+    if memory is not None:
+        kept = {key: memory.reason(key) for key in keys if key not in written}
+        written |= {key: reason for key, reason in kept.items() if reason is not None}
+    todo = list({key: row for row, key in enumerate(keys) if key not in written}.values())
     with tqdm(total=len(todo), desc="rationales", unit="text", disable=verbose < 1) as bar:
         for batch in batches_to_decode([prompts[row] for row in todo], max_new_tokens):
             rows = [todo[i] for i in batch]
@@ -97,10 +104,12 @@ def self_rationales(
                 bar.update,
             )
             for row, reply in zip(rows, replies, strict=True):
-                memory[keys[row]] = quotation(encoder.words(reply))
-    candidates = [memory[key] for key in keys]
-    while len(memory) > REMEMBERED:
-        memory.pop(next(iter(memory)))
+                written[keys[row]] = quotation(encoder.words(reply))
+                if memory is not None:
+                    memory.keep_reason(keys[row], written[keys[row]])
+    candidates = [written[key] for key in keys]
+    while len(written) > REMEMBERED:
+        written.pop(next(iter(written)))
     return candidates
 
 
@@ -174,6 +183,7 @@ def choose_rationales(
     source: str | None,
     max_length: int,
     max_new_tokens: int,
+    memory: Memory | None = None,
     verbose: int = 0,
 ) -> tuple[list[str | None], RationaleReport]:
     """Return an explanation or ``None`` for every row, and the report.
@@ -188,7 +198,7 @@ def choose_rationales(
         Words of each class.
     source : {"self", None}
         Where explanations come from if the caller gave none.
-    max_length, max_new_tokens, verbose : int
+    max_length, max_new_tokens, memory, verbose
         As for :func:`self_rationales`.
     """
     if rows.reasons is not None or source is None:
@@ -204,6 +214,7 @@ def choose_rationales(
             label_words,
             max_length=max_length,
             max_new_tokens=max_new_tokens,
+            memory=memory,
             verbose=verbose,
         )
         dropped = [

@@ -18,6 +18,8 @@ __all__ = ["batches_by_length", "trunk_key", "trunk_states"]
 BATCH_ROWS, BATCH_TOKENS = 32, 2**14
 #: Tokens of the trunk run together: beyond, its activations leave a CPU's cache.
 TRUNK_TOKENS = 2048
+#: What activations are stored under: a prompt, and its continuation.
+Entry = tuple[TrunkKey, tuple[int, ...]]
 
 
 def batches_by_length(
@@ -72,14 +74,15 @@ def trunk_states(
     rows : sequence of (sequence of int, sequence of int)
         Prompts and continuations.
     store : bool, default=True
-        Keep what had to be computed.
+        Keep in this process what had to be computed. (The network's memory on disk, if it has one,
+        keeps it in any case.)
     progress : callable, optional
         Called with the number of different rows that have just been found or computed.
     """
     cache = net.base.trunk_cache
     wanted = [(trunk_key(net, row), tuple(row[1])) for row in rows]
     found = {entry: cache.get(*entry) for entry in dict.fromkeys(wanted)}
-    missing = [entry for entry, states in found.items() if states is None]
+    missing = _without_kept(net, found, store)
     progress(len(found) - len(missing))
     lengths = [len(key[-1]) + len(continuation) for key, continuation in missing]
     for batch in _trunk_batches(lengths, len(net.prefix_ids)):
@@ -90,9 +93,27 @@ def trunk_states(
             if store:
                 own = own.clone()  # a view would keep the whole batch in memory
                 cache.put(*entry, own)
+            if net.memory is not None:
+                net.memory.keep_states(*entry, own)
             found[entry] = own
         progress(len(entries))
     return [cast(torch.Tensor, found[entry]) for entry in wanted]
+
+
+def _without_kept(
+    net: DualHead, found: dict[Entry, torch.Tensor | None], store: bool
+) -> list[Entry]:
+    """Fill in what is kept on disk; return what remains to be computed."""
+    missing = [entry for entry, states in found.items() if states is None]
+    if net.memory is None:
+        return missing
+    for entry in missing:
+        kept = net.memory.states(*entry)
+        if kept is not None:
+            found[entry] = kept = kept.to(net.base.device, copy=True)  # no view of a longer one
+            if store:
+                net.base.trunk_cache.put(*entry, kept)
+    return [entry for entry in missing if found[entry] is None]
 
 
 def _trunk_batches(lengths: Sequence[int], prefix: int) -> list[list[int]]:

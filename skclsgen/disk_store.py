@@ -1,0 +1,121 @@
+"""A folder of small files, bounded in bytes, that processes may share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+from .exceptions import FallbackWarning
+
+__all__ = ["DEFAULT_CAPACITY", "DiskStore"]
+
+#: Bytes kept in a folder.
+DEFAULT_CAPACITY = 20 * 1024**3
+#: Where there is too much, files go until this share of the capacity is left, so that not every
+#: new file has to look at all others.
+LEFT = 0.9
+
+
+class DiskStore:
+    """Contents by name, one file each; those unused for longest go first.
+
+    A file appears whole or not at all, so other processes may read and write the same folder. If
+    the folder cannot be written to, a warning says so once and nothing more is kept. Nor is more
+    written than the capacity in one session: what comes later would only push out what came first.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when something is first kept.
+    capacity : int, default=20 GiB
+        Bytes beyond which files are removed; what others write meanwhile may come on top.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> store = DiskStore(Path(tempfile.mkdtemp()))
+    >>> store.keep("a1b2", b"content")
+    >>> store.find("a1b2"), store.find("c3d4")
+    (b'content', None)
+    """
+
+    def __init__(self, folder: Path, capacity: int = DEFAULT_CAPACITY) -> None:
+        self.folder = folder
+        self.capacity = capacity
+        self._nbytes: int | None = None  # counted at the first write
+        self._written = 0
+        self._writable = True
+
+    def find(self, name: str) -> bytes | None:
+        """Return what is kept under a name, or None."""
+        file = self._file(name)
+        try:
+            content = file.read_bytes()
+        except OSError:
+            return None
+        with contextlib.suppress(OSError):  # not ours, or a folder that may only be read
+            os.utime(file)  # used now
+        return content
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Keep ``content`` under a name, in place of what was there."""
+        if not self._writable or self._written + len(content) > self.capacity:
+            return
+        file = self._file(name)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            _replace(file, content)
+            self._written += len(content)
+            if self._nbytes is None:
+                self._nbytes = sum(size for _, size, _ in self._files())
+            else:
+                self._nbytes += len(content)
+            if self._nbytes > self.capacity:
+                self._make_room()
+        except OSError as error:
+            self._writable = False
+            warnings.warn(
+                f"memory={str(self.folder)!r} cannot be written to ({error}); what is computed "
+                "is not kept there. Give another folder, or make room.",
+                FallbackWarning,
+                stacklevel=2,
+            )
+
+    def _file(self, name: str) -> Path:
+        return self.folder / name[:2] / name
+
+    def _files(self) -> list[tuple[float, int, Path]]:
+        """Time of last use, size and path of every file, the longest unused first."""
+        found = []
+        for file in self.folder.glob("*/*"):
+            with contextlib.suppress(FileNotFoundError):  # removed by another process meanwhile
+                stat = file.stat()
+                found.append((stat.st_mtime, stat.st_size, file))
+        return sorted(found)
+
+    def _make_room(self) -> None:
+        files = self._files()
+        total = sum(size for _, size, _ in files)
+        enough = LEFT * self.capacity if total > self.capacity else total
+        for _, size, file in files:
+            if total <= enough:
+                break
+            with contextlib.suppress(PermissionError):  # another user's, or open on Windows
+                file.unlink(missing_ok=True)
+                total -= size
+        self._nbytes = total
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """Write a file at once: a killed process leaves the old one or none."""
+    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as scratch:
+        try:
+            scratch.write(content)
+            scratch.close()
+            os.replace(scratch.name, file)
+        except BaseException:
+            Path(scratch.name).unlink(missing_ok=True)
+            raise

@@ -1,0 +1,124 @@
+"""``memory=``: what one session computes, the next one finds."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from test_classifier import BAD, GOOD
+
+from skclsgen import CLSGenClassifier, rationales, release_memory
+from skclsgen.backbone import load_base_model
+from skclsgen.dual_head import DualHead
+from skclsgen.memory import weights_digest
+
+TEXTS = [f"{text} {number}" for number, text in enumerate([*GOOD, *BAD])]
+Y = ["warm"] * len(GOOD) + ["stuck"] * len(BAD)
+
+
+@pytest.fixture
+def clf(tiny, tmp_path):
+    return CLSGenClassifier(
+        tiny,
+        epochs=1,
+        dtype="float32",
+        lora_r=4,
+        max_new_tokens=6,
+        memory=tmp_path / "kept",
+        random_state=0,
+    )
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """How many texts were read, and how many reasons were written."""
+    counts = {"read": 0, "written": 0}
+    read, write = DualHead.trunk_states, rationales.decode
+
+    def trunk_states(net, rows):
+        counts["read"] += len(rows)
+        return read(net, rows)
+
+    def decode(lm, start, openings, *rest):
+        counts["written"] += len(openings)
+        return write(lm, start, openings, *rest)
+
+    monkeypatch.setattr(DualHead, "trunk_states", trunk_states)
+    monkeypatch.setattr(rationales, "decode", decode)
+    return counts
+
+
+def test_another_session_reads_and_writes_nothing_again(clf, computed):
+    first = clf.fit(TEXTS, Y).predict_proba(TEXTS)
+    # Building a network reads one row, to check that trunk and top are the whole.
+    assert computed == {"read": 1 + len(TEXTS), "written": len(TEXTS)}
+    release_memory()
+    again = clf.fit(TEXTS, Y).predict_proba(TEXTS)
+    assert computed == {"read": 2 + len(TEXTS), "written": len(TEXTS)}
+    np.testing.assert_array_equal(first, again)
+
+
+def test_without_it_the_next_session_starts_over(clf, computed):
+    clf.set_params(memory=None).fit(TEXTS, Y)
+    release_memory()
+    clf.fit(TEXTS, Y)
+    assert computed == {"read": 2 * (1 + len(TEXTS)), "written": 2 * len(TEXTS)}
+
+
+def test_other_activations_are_not_mixed_up(clf, computed):
+    clf.fit(TEXTS, Y, explanations=["because"] * len(TEXTS))
+    before = computed["read"]
+    clf.set_params(dtype="float64").fit(TEXTS, Y, explanations=["because"] * len(TEXTS))
+    assert computed["read"] == before + 1 + len(TEXTS)
+
+
+def test_another_explanation_is_read_anew(clf, computed):
+    other = ["as it says"] * len(TEXTS)
+    expected = clone(clf).set_params(memory=None).fit(TEXTS, Y, explanations=other).history_
+    clf.fit(TEXTS, Y, explanations=["because"] * len(TEXTS))
+    release_memory()
+    before = computed["read"]
+    assert clf.fit(TEXTS, Y, explanations=other).history_ == expected
+    assert computed["read"] == before + 1 + len(TEXTS)
+
+
+def test_another_model_of_the_same_shape_has_its_own(tiny, tmp_path):
+    base = load_base_model(tiny, dtype="float32").lm
+    first = weights_digest(base)
+    other = copy.deepcopy(base)
+    with torch.no_grad():
+        next(iter(other.parameters())).mul_(1.5)
+    assert weights_digest(base) == first != weights_digest(other)
+
+
+def test_numbers_that_json_does_not_know(clf):
+    clf.set_params(max_new_tokens=np.int64(6)).fit(TEXTS, Y)
+
+
+def test_damaged_files_are_as_good_as_absent(clf, computed, tmp_path):
+    first = clf.fit(TEXTS, Y).predict_proba(TEXTS)
+    files = [file for file in (tmp_path / "kept").rglob("*") if file.is_file()]
+    assert len(files) == 2 * len(TEXTS)
+    for file in files:
+        file.write_bytes(file.read_bytes()[:-3])
+    release_memory()
+    np.testing.assert_array_equal(clf.fit(TEXTS, Y).predict_proba(TEXTS), first)
+    assert computed == {"read": 2 * (1 + len(TEXTS)), "written": 2 * len(TEXTS)}
+
+
+def test_it_belongs_to_the_machine_and_is_not_saved(clf, tmp_path):
+    clf.fit(TEXTS, Y).save(tmp_path / "saved")
+    assert CLSGenClassifier.load(tmp_path / "saved").memory is None
+
+
+@pytest.mark.parametrize("memory", [3, "", True])
+def test_no_path(clf, memory):
+    with pytest.raises(ValueError, match=r"memory=.* must be the path of a folder"):
+        clf.set_params(memory=memory).fit(TEXTS, Y)
+
+
+def test_a_file(clf, tmp_path):
+    (tmp_path / "kept").touch()
+    with pytest.raises(ValueError, match=r"memory=.*kept' is a file; give a folder"):
+        clf.fit(TEXTS, Y)
