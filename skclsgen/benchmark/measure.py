@@ -54,13 +54,14 @@ def take_turns(
     for turn in range(repeats):
         for name, run in paths.items():
             result = journal.find(name, turn) if journal else None
+            source = "" if result is None else " (from the journal)"
             if result is None:
                 result = {"load_before": os.getloadavg()[0], "started": now()} | run(turn)
                 if journal:
                     journal.add(name, turn, result)
             found[name].append(result)
             shown = {k: round(v, 3) for k, v in found[name][-1].items() if isinstance(v, float)}
-            print(f"  turn {turn + 1}, {name}: {shown}", flush=True)
+            print(f"  turn {turn + 1}, {name}{source}: {shown}", flush=True)
     return found
 
 
