@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .exceptions import FallbackWarning
 
-__all__ = ["DEFAULT_CAPACITY", "DiskStore"]
+__all__ = ["DEFAULT_CAPACITY", "DiskStore", "replace_file"]
 
 #: Bytes kept in a folder.
 DEFAULT_CAPACITY = 20 * 1024**3
@@ -67,7 +67,7 @@ class DiskStore:
         file = self._file(name)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            _replace(file, content)
+            replace_file(file, content)
             self._written += len(content)
             if self._nbytes is None:
                 self._nbytes = sum(size for _, size, _ in self._files())
@@ -109,7 +109,7 @@ class DiskStore:
         self._nbytes = total
 
 
-def _replace(file: Path, content: bytes) -> None:
+def replace_file(file: Path, content: bytes) -> None:
     """Write a file at once: a killed process leaves the old one or none."""
     with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as scratch:
         try:

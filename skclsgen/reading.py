@@ -79,10 +79,9 @@ def trunk_states(
     progress : callable, optional
         Called with the number of different rows that have just been found or computed.
     """
-    cache = net.base.trunk_cache
     wanted = [(trunk_key(net, row), tuple(row[1])) for row in rows]
-    found = {entry: cache.get(*entry) for entry in dict.fromkeys(wanted)}
-    missing = _without_kept(net, found, store)
+    found = {entry: _stored(net, entry, store) for entry in dict.fromkeys(wanted)}
+    missing = [entry for entry, states in found.items() if states is None]
     progress(len(found) - len(missing))
     lengths = [len(key[-1]) + len(continuation) for key, continuation in missing]
     for batch in _trunk_batches(lengths, len(net.prefix_ids)):
@@ -92,7 +91,7 @@ def trunk_states(
         for entry, own in zip(entries, states.split(pack.lengths), strict=True):
             if store:
                 own = own.clone()  # a view would keep the whole batch in memory
-                cache.put(*entry, own)
+                net.base.trunk_cache.put(*entry, own)
             if net.memory is not None:
                 net.memory.keep_states(*entry, own)
             found[entry] = own
@@ -100,20 +99,16 @@ def trunk_states(
     return [cast(torch.Tensor, found[entry]) for entry in wanted]
 
 
-def _without_kept(
-    net: DualHead, found: dict[Entry, torch.Tensor | None], store: bool
-) -> list[Entry]:
-    """Fill in what is kept on disk; return what remains to be computed."""
-    missing = [entry for entry, states in found.items() if states is None]
-    if net.memory is None:
-        return missing
-    for entry in missing:
-        kept = net.memory.states(*entry)
-        if kept is not None:
-            found[entry] = kept = kept.to(net.base.device, copy=True)  # no view of a longer one
+def _stored(net: DualHead, entry: Entry, store: bool) -> torch.Tensor | None:
+    """Look up an entry in this process, then on disk."""
+    states = net.base.trunk_cache.get(*entry)
+    if states is None and net.memory is not None:
+        states = net.memory.states(*entry)
+        if states is not None:
+            states = states.to(net.base.device, copy=True)  # no view of a longer one
             if store:
-                net.base.trunk_cache.put(*entry, kept)
-    return [entry for entry in missing if found[entry] is None]
+                net.base.trunk_cache.put(*entry, states)
+    return states
 
 
 def _trunk_batches(lengths: Sequence[int], prefix: int) -> list[list[int]]:

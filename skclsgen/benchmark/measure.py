@@ -8,7 +8,6 @@ import os
 import platform
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import torch
 
+from ..disk_store import replace_file
 from .journal import Journal
 
 __all__ = ["environment", "median", "now", "save_json", "take_turns", "timed"]
@@ -100,8 +100,4 @@ def _processor() -> str:
 def save_json(file: Path, content: Mapping[str, Any]) -> None:
     """Write ``content`` atomically: a killed run leaves the last whole file."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", dir=file.parent, delete=False, suffix=".json", encoding="utf-8"
-    ) as scratch:
-        json.dump(content, scratch, indent=1)
-    os.replace(scratch.name, file)
+    replace_file(file, json.dumps(content, indent=1).encode())
