@@ -108,6 +108,13 @@ def test_paths_take_turns():
     assert order == ["a", "b", "a", "b"]
 
 
+def test_aims_can_be_missed(tiny, tmp_path):
+    arguments = ["--model", str(tiny), "--only", "messages", "--check"]
+    with pytest.raises(SystemExit, match=r"missed or not measured: .*predict_proba_vs_fp32"):
+        run(tmp_path, *arguments)
+    assert "messages" in json.loads((tmp_path / "speed.json").read_text())["measurements"]
+
+
 def test_a_killed_benchmark_goes_on_from_its_journal(tmp_path):
     file, ran = tmp_path / "runs.jsonl", []
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,19 @@ from .shapes import measure_shapes
 from .speed import MEASUREMENTS, Settings, measure
 
 NAMES = (*MEASUREMENTS, "quality", "scaling", "shapes")
+#: What the ratios are to be.
+AT_LEAST: dict[str, float] = {
+    "esnli_time_to_auroc_vs_fp32": 5,
+    "esnli_time_to_auroc_vs_bf16": 2.5,
+    "clinifact_time_to_auroc_vs_fp32": 5,
+    "clinifact_time_to_auroc_vs_bf16": 2.5,
+    "predict_proba_vs_fp32": 4,
+    "predict_proba_vs_bf16": 2,
+    "explain_vs_bf16": 3,
+    "train_roof_share": 0.30,
+    "prefill_roof_share": 0.40,
+}
+AT_MOST: dict[str, float] = {"cv5_over_fit": 3.5}
 #: A few rows each, so that all of it takes under three minutes; the numbers mean nothing.
 QUICK: dict[str, Any] = {
     "repeats": 1,
@@ -44,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
     )
     speed.add_argument("--chart", type=Path, default=Path("speed.png"), help="file for the bars")
     speed.add_argument("--quick", action="store_true", help="a few rows each: does it all run?")
+    speed.add_argument(
+        "--check", action="store_true", help="fail if an aim is missed or not measured"
+    )
     speed.add_argument("--repeats", type=int, default=Settings.repeats)
     speed.add_argument("--model", default=Settings.model)
     return top
@@ -82,11 +99,30 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
         if args.json:
             save_json(args.json, found)
     ratios: dict[str, float | None] = found["ratios"]
-    print(f"\n{'ratio':48} {'value':>8}")
+    aims = AT_LEAST | AT_MOST
+    print(f"\n{'ratio':48} {'value':>8} {'aim':>8}")
     for key, value in ratios.items():
-        print(f"{key:48} {'-' if value is None else format(value, '8.2f'):>8}")
+        shown = "-" if value is None else format(value, ".2f")
+        print(f"{key:48} {shown:>8} {aims.get(key, ''):>8}")
     draw_ratios(ratios, args.chart)
+    if args.check and (short := missed(ratios)):
+        sys.exit("aims missed or not measured: " + ", ".join(short))
     return ratios
+
+
+def missed(ratios: Mapping[str, float | None]) -> list[str]:
+    """Return the names of the aims that ratios miss; one that was not measured is missed.
+
+    Examples
+    --------
+    >>> missed(AT_LEAST | AT_MOST)
+    []
+    >>> missed(AT_LEAST | {"cv5_over_fit": 3.6, "explain_vs_bf16": None})
+    ['explain_vs_bf16', 'cv5_over_fit']
+    """
+    low = [k for k, aim in AT_LEAST.items() if (found := ratios.get(k)) is None or found < aim]
+    high = [k for k, aim in AT_MOST.items() if (found := ratios.get(k)) is None or found > aim]
+    return low + high
 
 
 if __name__ == "__main__":
