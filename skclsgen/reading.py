@@ -7,7 +7,6 @@ from typing import cast
 
 import torch
 
-from .attention import PLAIN_KEYS
 from .dual_head import DualHead
 from .packing import Row
 from .trunk_cache import TrunkKey
@@ -84,7 +83,7 @@ def trunk_states(
     missing = [entry for entry, states in found.items() if states is None]
     progress(len(found) - len(missing))
     lengths = [len(key[-1]) + len(continuation) for key, continuation in missing]
-    for batch in _trunk_batches(lengths, len(net.prefix_ids)):
+    for batch in batches_by_length(lengths, max(1, len(lengths)), TRUNK_TOKENS):
         entries = [missing[i] for i in batch]
         pack = net.pack([(key[-1], continuation) for key, continuation in entries])
         states, _ = net.trunk_states(pack)
@@ -109,13 +108,3 @@ def _stored(net: DualHead, entry: Entry, store: bool) -> torch.Tensor | None:
             if store:
                 net.base.trunk_cache.put(*entry, states)
     return states
-
-
-def _trunk_batches(lengths: Sequence[int], prefix: int) -> list[list[int]]:
-    """Group rows; those too long for plain attention by themselves, not to choose for others."""
-    batches = batches_by_length(lengths, max(1, len(lengths)), TRUNK_TOKENS)
-    return [
-        part
-        for batch in batches
-        for part in ([batch] if prefix + lengths[batch[0]] <= PLAIN_KEYS else [[i] for i in batch])
-    ]

@@ -4,6 +4,7 @@ from conftest import FAMILIES, build_model
 from transformers import AutoModelForCausalLM
 
 from skclsgen import attention
+from skclsgen import grouped_attention as grouped
 from skclsgen.attention import can_pack, packed
 from skclsgen.backbone import load_base_model
 from skclsgen.dual_head import DualHead
@@ -16,6 +17,7 @@ from skclsgen.packing import PackedRows
 CPU = torch.device("cpu")
 ALIKE = [(40, 7), (33, 0), (36, 12), (70, 2)]
 LENGTHS = [(5, 3), *ALIKE]
+LONG = [(300, 20), (5, 0), (2, 129)]
 PREFIX = 6
 
 
@@ -47,22 +49,30 @@ def tensors(lengths=LENGTHS):
     return [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
 
 
-@pytest.mark.parametrize("window", [None, 9])
+@pytest.mark.parametrize("window", [None, 2, 9])
 @pytest.mark.parametrize("separate", [False, True])
-def test_grouped_attention_is_attention_row_by_row(window, separate):
-    query, key, value = tensors()
-    plan = make_plan(packed_rows(), 4, 2, window, separate)
+@pytest.mark.parametrize("lengths", [LENGTHS, LONG])
+def test_grouped_attention_is_attention_row_by_row(window, separate, lengths):
+    inputs = tensors(lengths)
+    plan = make_plan(packed_rows(lengths), 4, 2, window, torch.float64, separate)
     torch.testing.assert_close(
-        grouped_attention(query, key, value, 0.3, plan), by_hand(query, key, value, 0.3, window)
+        grouped_attention(*inputs, 0.3, plan), by_hand(*inputs, 0.3, window, lengths)
     )
 
 
-@pytest.mark.parametrize(("lengths", "groups"), [(LENGTHS, 3), (ALIKE, 1)])
-@pytest.mark.parametrize("window", [None, 9])
-def test_its_gradients_are_those_of_autograd(window, lengths, groups):
+@pytest.mark.parametrize(
+    ("lengths", "wasted", "groups"),
+    [(LENGTHS, 2**14, 1), (LENGTHS, 0, 3), (ALIKE, 2**14, 1), (LONG, 2**14, 4), (LONG, 0, 5)],
+)
+@pytest.mark.parametrize("window", [None, 2, 9])
+@pytest.mark.parametrize("kept", [0, 2**21])
+def test_its_gradients_are_those_of_autograd(window, lengths, wasted, groups, kept, monkeypatch):
+    """With rows of one block and of several, with tables kept and made anew."""
+    monkeypatch.setattr(grouped, "WASTED_PAIRS", wasted)
+    monkeypatch.setattr(grouped, "KEPT_PAIRS", kept)
     inputs = tensors(lengths)
-    plan = make_plan(packed_rows(lengths), 4, 2, window, separate=False)
-    assert len(plan.groups) == groups  # one where rows are of similar length
+    plan = make_plan(packed_rows(lengths), 4, 2, window, torch.float64, separate=False)
+    assert len(plan.groups) == groups
     outs = grouped_attention(*inputs, 0.3, plan), by_hand(*inputs, 0.3, window, lengths)
     weights = torch.randn_like(outs[0])
     found, expected = (torch.autograd.grad((out * weights).sum(), inputs) for out in outs)
@@ -87,7 +97,7 @@ def test_packed_rows_of_every_family_are_those_of_its_own_code(
 ):
     """Also beyond the sliding windows of the tiny models, and with either kernel."""
     if fused:
-        monkeypatch.setattr(attention, "PLAIN_KEYS", 0)
+        monkeypatch.setattr(attention, "GROUPED_DEVICES", set())
     lm = AutoModelForCausalLM.from_pretrained(build_model(tmp_path, family)).eval()
     rows = PackedRows([(range(3, 60), range(5, 15)), (range(20, 90), [])], 0, CPU)
     with torch.no_grad():

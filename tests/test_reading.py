@@ -2,7 +2,6 @@ import pytest
 import torch
 from conftest import build_model
 
-from skclsgen import attention, reading
 from skclsgen.backbone import load_base_model
 from skclsgen.dual_head import DualHead
 from skclsgen.lora import LoraSettings
@@ -38,12 +37,13 @@ def test_activations_depend_on_neither_neighbours_nor_what_was_read_before(net):
     assert len(net.base.trunk_cache) == 0
 
 
-def test_a_long_neighbour_does_not_change_the_kernel(net, monkeypatch):
-    monkeypatch.setattr(reading, "PLAIN_KEYS", 20)
-    monkeypatch.setattr(attention, "PLAIN_KEYS", 20)
-    alone = [trunk_states(net, [row], store=False)[0] for row in ROWS]
-    for states, together in zip(alone, trunk_states(net, ROWS, store=False), strict=True):
+def test_a_row_of_several_blocks_is_none_of_its_neighbours_business(net):
+    rows = [*ROWS, (list(range(40, 60)) * 15, [3, 4])]
+    alone = [trunk_states(net, [row], store=False)[0] for row in rows]
+    for states, together in zip(alone, trunk_states(net, rows, store=False), strict=True):
         assert torch.equal(states, together)
+    prompt = trunk_states(net, [(rows[-1][0], [])], store=False)[0]
+    assert torch.equal(alone[-1][: len(prompt)], prompt)
 
 
 def test_each_row_is_read_once_and_reported(net):
