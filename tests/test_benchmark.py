@@ -29,6 +29,8 @@ RATIOS = [
     ),
     *("predict_proba_vs_fp32", "predict_proba_vs_bf16", "explain_vs_bf16"),
     *("train_roof_share", "prefill_roof_share", "cv5_over_fit"),
+    *("rows_exponent", "tokens_per_text_exponent", "peak_beside_store_gib"),
+    *("quality_auroc_over_noise", "quality_explanation_loss_over_noise"),
 ]
 
 

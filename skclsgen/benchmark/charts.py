@@ -13,7 +13,7 @@ __all__ = ["draw_ratios", "draw_scaling"]
 #: Ours, and what it is compared with.
 COLOURS = ("#c8553d", "#8a94a6")
 #: How keys of ratios end that are shares or costs, not "times faster".
-OTHER = ("_roof_share", "_over_fit")
+OTHER = ("_roof_share", "_over_fit", "_exponent", "_gib", "_over_noise")
 
 
 def draw_ratios(ratios: Mapping[str, float | None], file: Path) -> None:
@@ -43,7 +43,10 @@ def draw_scaling(runs: Mapping[str, list[dict[str, Any]]], file: Path) -> None:
             (("seconds", "seconds of fit", 1), ("peak_bytes", "peak memory, GiB", 2**30))
         ):
             panel = axes[row, column]
-            panel.plot(size, [point[key] / scale for point in points], "o-", color=COLOURS[0])
+            found = [point[key] / scale for point in points]
+            panel.plot(size, found, "o-", color=COLOURS[0])
+            if key == "seconds":  # in proportion to size, through the largest
+                panel.plot([0, size[-1]], [0, found[-1]], "--", color=COLOURS[1], linewidth=1)
             panel.set(xlabel=name.replace("_", " "), ylabel=label, ylim=(0, None))
             panel.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=130)

@@ -54,7 +54,8 @@ def measure_quality(settings: Settings, seeds: int = SEEDS) -> dict[str, Any]:
     }
     for key, (mean, low, high) in differences.items():
         print(f"  {key}, ours minus plain: {mean:+.4f} (95% from {low:+.4f} to {high:+.4f})")
-    return {"runs": runs, "differences": differences, "ratios": {}}
+    ratios = {f"quality_{key}_over_noise": over_noise(*d) for key, d in differences.items()}
+    return {"runs": runs, "differences": differences, "ratios": ratios}
 
 
 def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
@@ -71,3 +72,16 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
         return float(found.mean()), float("-inf"), float("inf")
     half = t.ppf((1 + level) / 2, len(found) - 1) * found.std(ddof=1) / len(found) ** 0.5
     return float(found.mean()), float(found.mean() - half), float(found.mean() + half)
+
+
+def over_noise(mean: float, low: float, high: float) -> float:
+    """Return how many half-widths of its interval a difference is away from 0.
+
+    Examples
+    --------
+    >>> over_noise(0.5, 0.0, 1.0), over_noise(0.0, 0.0, 0.0)
+    (1.0, 0.0)
+    """
+    if mean == 0:
+        return 0.0
+    return 2 * abs(mean) / (high - low) if high > low else float("inf")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from .measure import timed
 from .speed import Settings
 
-__all__ = ["measure_scaling"]
+__all__ = ["growth", "measure_scaling"]
 
 #: Rows of a fit, at e-SNLI's length; tokens of a text, at :data:`ROWS_OF_TOKENS` rows.
 ROWS, TOKENS = (100, 300, 1000, 3000), (64, 256, 1024, 2048)
@@ -30,7 +32,39 @@ def measure_scaling(
         runs["rows"].append(_in_a_process(settings.model, number, 48))
     for number in tokens:
         runs["tokens_per_text"].append(_in_a_process(settings.model, ROWS_OF_TOKENS, number))
-    return {"runs": runs, "ratios": {}}
+    return {"runs": runs, "ratios": growth(runs)}
+
+
+def growth(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, float]:
+    """Exponents of time (1 where it is proportional to size), and memory beside model and store.
+
+    Parameters
+    ----------
+    runs : mapping of str to sequence of dict
+        What was measured, by what grew.
+
+    Returns
+    -------
+    dict of str to float
+        ``{size}_exponent``, by least squares over logarithms, and ``peak_beside_store_gib``, the
+        most that any run held beside the model and the stored activations.
+
+    Examples
+    --------
+    >>> point = {"model_bytes": 2**30, "stored_bytes": 2**29, "peak_bytes": 2**31}
+    >>> growth({"rows": [point | {"rows": n, "seconds": 2.0 * n} for n in (10, 20)]})
+    {'rows_exponent': 1.0, 'peak_beside_store_gib': 0.5}
+    """
+    found = {}
+    for name, points in runs.items():
+        size, seconds = (np.log([point[key] for point in points]) for key in (name, "seconds"))
+        found[f"{name}_exponent"] = round(float(np.polyfit(size, seconds, 1)[0]), 4)
+    beside = (
+        point["peak_bytes"] - point["model_bytes"] - point["stored_bytes"]
+        for points in runs.values()
+        for point in points
+    )
+    return found | {"peak_beside_store_gib": max(beside) / 2**30}
 
 
 def _in_a_process(model: str, rows: int, tokens: int) -> dict[str, Any]:
