@@ -1,12 +1,12 @@
 """Attention among rows that lie end to end in one sequence, without padding.
 
 transformers hands every layer's queries, keys and values to a function chosen by name. The one
-registered here attends row by row while :func:`packed` is active, so that everything else in a
-model (nine tenths of its arithmetic) runs on all rows at once and nothing is padded. Elsewhere it
-is the usual fused attention.
+registered here keeps rows apart while :func:`packed` is active, so that everything else in a model
+(nine tenths of its arithmetic) runs on all rows at once and nothing is padded. Elsewhere it is the
+usual fused attention.
 
-On a CPU the arithmetic of a row does not depend on its neighbours: each row, and in it the prompt
-and the continuation, is attended to in calls whose shapes depend on that row alone.
+On a CPU, outside training, the arithmetic of a row does not depend on its neighbours: each row, and
+in it the prompt and the continuation, is cut into matrices whose sizes depend on that row alone.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ logger = logging.getLogger(__name__)
 
 #: What transformers knows the function by.
 NAME = "skclsgen_packed"
-#: Where attention in groups is faster than the fused kernel: there and back 2.5 against 5.5 ms for
-#: four rows of 80 tokens, 46 against 134 for two of 950 (bfloat16, two cores).
+#: Where attention in groups is faster than the fused kernel (docs/speed.md has the numbers).
 GROUPED_DEVICES = {"cpu"}
 
 _packed: ContextVar[PackedRows | None] = ContextVar("packed", default=None)
@@ -119,7 +118,8 @@ def _attend_packed(
     """Attend in the fastest way there is; shape (tokens, heads, width)."""
     (_, heads, _, width), key_heads = query.shape, key.shape[1]
     if softcap is None and query.device.type in GROUPED_DEVICES:
-        separate = not (torch.is_grad_enabled() and query.requires_grad)
+        trained = any(t.requires_grad for t in (query, key, value))
+        separate = not (torch.is_grad_enabled() and trained)
         plan = _plan(rows, heads, key_heads, window, query.dtype, separate)
         return grouped_attention(query[0], key[0], value[0], scaling, plan)
     if softcap is None and query.is_cuda and value.shape[-1] == width:
@@ -130,7 +130,7 @@ def _attend_packed(
     return row_by_row(query, key, value, scaling, window, softcap, rows)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def _plan(rows: PackedRows, *sizes: Any) -> Plan:
     """Return the plan of rows, the same for every layer."""
     return make_plan(rows, *sizes)

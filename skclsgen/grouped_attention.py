@@ -10,6 +10,7 @@ does not depend on its neighbours.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from itertools import zip_longest
 from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 
 from .packing import PackedRows
 
@@ -30,9 +32,9 @@ BLOCK = 128
 #: In training, a group is given up for a larger one that it fills with no more than this many
 #: useless pairs of query and key: a group costs some twenty calls a layer, there and back.
 WASTED_PAIRS = 2**14
-#: Up to this many pairs of query and key, tables are kept for the backward pass (38 MB a layer of
-#: the embedded model); beyond, they are made anew, so that memory grows with tokens, not pairs.
-KEPT_PAIRS = 2**21
+#: Up to this many bytes a layer, tables are kept for the backward pass; beyond, they are made anew,
+#: so that memory grows with tokens and not with pairs of them.
+KEPT_BYTES = 2**25
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,14 @@ class Block:
         Where the row starts.
     first, stop : int
         Its first token, and the end of its tokens.
+    low : int
+        How many of the keys before it, counted from the prefix's first, none of them looks at.
     """
 
     start: int
     first: int
     stop: int
+    low: int
 
 
 #: Blocks by numbers of queries and of keys.
@@ -66,9 +71,9 @@ class Group:
         Where each query lies among (heads, tokens).
     keys : tensor of shape (blocks * key heads * keys,), int64
         Where each key lies among (key heads, prefix and tokens).
-    bias : tensor of shape (blocks, 1, 1, queries, keys)
-        Minus infinity where a query must not look, else 0. (Adding takes a twentieth of the time
-        of ``masked_fill_``.)
+    bias : tensor of shape (blocks, 1, 1, queries, last keys)
+        Minus infinity where a query must not look, else 0; of the last keys only, since all queries
+        look at those before. (Adding takes a twentieth of the time of ``masked_fill_``.)
     present : tensor of shape (blocks, 1, 1, queries, 1)
         1 where there is a query, else 0.
     """
@@ -88,17 +93,13 @@ class Plan:
     groups : list of Group
     outputs : tensor of shape (tokens * heads,), int64
         Where each (token, head) lies among all groups' (blocks, heads, queries).
-    key_outputs : tensor of shape (key heads * tokens,), int64
-        Where each (key head, token) lies in its row's last block, among all groups' (blocks, key
-        heads, keys). Empty if no gradients are needed.
-    more_key_outputs : list of (tensor, tensor), int64
-        For the last block but one, and so on: the (key head, token) that it has, and where.
+    pairs : int
+        Of query and key, in all groups.
     """
 
     groups: list[Group]
     outputs: torch.Tensor
-    key_outputs: torch.Tensor
-    more_key_outputs: list[tuple[torch.Tensor, torch.Tensor]]
+    pairs: int
 
 
 def make_plan(
@@ -117,51 +118,54 @@ def make_plan(
     heads, key_heads : int
         Of the attention layer.
     window : int or None
-        How far back a query may look.
+        How many keys a query may look at, itself included.
     dtype : torch.dtype
         Of queries and keys.
     separate : bool
         True to attend to a prompt and its continuation in products of their own, so that the
-        prompt's arithmetic is that of the prompt alone; False where gradients are needed.
+        prompt's arithmetic is that of the prompt alone, whatever its neighbours; False for fewer
+        groups, in training.
     """
     sized: Sized = defaultdict(list)
-    for block in _blocks(rows, separate):
-        size = block.stop - block.first, rows.prefix + block.stop - block.start
-        sized[_up(size[0]), _up(size[1])].append(block)
+    for block in _blocks(rows, window, separate):
+        keys = rows.prefix + block.stop - block.start - block.low
+        sized[_up(block.stop - block.first), _up(keys)].append(block)
     if not separate:
         sized = _merged(sized)
     groups = [
         _group(blocks, size, rows, (heads, key_heads), window, dtype)
         for size, blocks in sized.items()
     ]
-    last, more = (torch.empty(0), []) if separate else _key_outputs(sized, rows, key_heads)
-    return Plan(groups, _outputs(sized, rows, heads), last, more)
+    pairs = sum(len(blocks) * math.prod(size) for size, blocks in sized.items())
+    return Plan(groups, _outputs(sized, rows, heads), pairs)
 
 
 def _up(size: int) -> int:
     return -(-size // SIZE_MULTIPLE) * SIZE_MULTIPLE
 
 
-def _blocks(rows: PackedRows, separate: bool) -> Iterable[Block]:
+def _blocks(rows: PackedRows, window: int | None, separate: bool) -> Iterable[Block]:
     """Cut rows into blocks; never a prompt with its continuation if they are separate."""
     for (start, stop), (prompt, _) in zip(rows.spans(), rows.rows, strict=True):
         middle = start + len(prompt) if separate else stop
-        for low, high in ((start, middle), (middle, stop)):
-            for first in range(low, high, BLOCK):
-                yield Block(start, first, min(first + BLOCK, high))
+        for begin, end in ((start, middle), (middle, stop)):
+            for first in range(begin, end, BLOCK):
+                before = rows.prefix + first - start
+                low = 0 if window is None else max(0, before + 1 - window)
+                yield Block(start, first, min(first + BLOCK, end), low)
 
 
 def _merged(sized: Sized) -> Sized:
     """Give up groups that a larger one takes in with little waste."""
     merged: Sized = {}
-    for (queries, keys), blocks in sorted(sized.items(), reverse=True):
+    for size, blocks in sorted(sized.items(), reverse=True):
         room = [
-            size
-            for size in merged
-            if keys <= size[1]
-            and (size[0] * size[1] - queries * keys) * len(blocks) <= WASTED_PAIRS
+            larger
+            for larger in merged
+            if size[1] <= larger[1]
+            and (math.prod(larger) - math.prod(size)) * len(blocks) <= WASTED_PAIRS
         ]
-        merged.setdefault(min(room, default=(queries, keys)), []).extend(blocks)
+        merged.setdefault(min(room, key=math.prod, default=size), []).extend(blocks)
     return merged
 
 
@@ -175,11 +179,15 @@ def _group(
 ) -> Group:
     tokens = sum(rows.lengths)
     query, key = (torch.arange(n) for n in size)
-    start, first, stop = torch.tensor([(b.start, b.first, b.stop) for b in blocks]).T[:, :, None]
+    fields = [(b.start, b.first, b.stop, b.low) for b in blocks]
+    start, first, stop, low = torch.tensor(fields).T[:, :, None]
     where = (first + query).clamp(max=tokens - 1)[:, None]
-    lookup = torch.where(key < rows.prefix, key, start + key)
+    place = low + key  # in the row, its prefix included
+    lookup = torch.where(place < rows.prefix, place, start + place)
     lookup = lookup.clamp(max=tokens + rows.prefix - 1)[:, None]
-    distance = (first - start + rows.prefix + query)[:, :, None] - key
+    before = first - start + rows.prefix
+    seen_by_all = int((before - low).min()) + 1 if window is None else 0
+    distance = (before + query)[:, :, None] - place[:, None, seen_by_all:]
     hidden = distance < 0 if window is None else (distance < 0) | (distance >= window)
     present = (first + query < stop)[:, :, None]
     # What is no query looks everywhere: a softmax over nothing would be no number.
@@ -205,32 +213,6 @@ def _outputs(sized: Sized, rows: PackedRows, heads: int) -> torch.Tensor:
     return outputs.flatten()
 
 
-def _key_outputs(
-    sized: Sized, rows: PackedRows, key_heads: int
-) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]]:
-    """Where each (key head, token) lies in its row's last block, and in those before."""
-    places, base = {}, 0
-    for (_, keys), blocks in sized.items():
-        for block in blocks:
-            places[block.first] = base, keys
-            base += key_heads * keys
-    head, tokens = torch.arange(key_heads)[:, None], sum(rows.lengths)
-    last = torch.empty(key_heads, tokens, dtype=torch.long)
-    more: dict[int, list[torch.Tensor]] = defaultdict(list)
-    for start, stop in rows.spans():
-        for age, first in enumerate(range(start, stop, BLOCK)[::-1]):
-            base, keys = places[first]
-            own = torch.arange(min(first + BLOCK, stop) - start)
-            found = base + head * keys + rows.prefix + own
-            if age == 0:
-                last[:, start:stop] = found
-            else:
-                numbers = head * tokens + start + own
-                more[age].append(torch.stack([numbers.flatten(), found.flatten()]))
-    joined = (torch.cat(pairs, dim=1) for pairs in more.values())
-    return last.flatten(), [(numbers, found) for numbers, found in joined]
-
-
 def grouped_attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float, plan: Plan
 ) -> torch.Tensor:
@@ -240,15 +222,16 @@ def grouped_attention(
     ----------
     query : tensor of shape (heads, tokens, width)
     key, value : tensor of shape (key heads, prefix + tokens, width)
+        The widths of keys and values may differ.
     scaling : float
         Multiplies the scores.
     plan : Plan
-        Of these rows, from :func:`make_plan`; made for gradients if any is needed.
+        Of these rows, from :func:`make_plan`.
 
     Returns
     -------
-    tensor of shape (tokens, heads, width)
-        Differentiable with respect to all three; the prefix's keys and values get no gradient.
+    tensor of shape (tokens, heads, width of values)
+        Differentiable (once) with respect to all three.
     """
     out: torch.Tensor = _GroupedAttention.apply(query, key, value, scaling, plan)
     return out
@@ -264,89 +247,80 @@ class _GroupedAttention(torch.autograd.Function):
         scaling: float,
         plan: Plan,
     ) -> torch.Tensor:
-        parts, kept, needed = [], [], any(ctx.needs_input_grad[:3])
-        keep = needed and sum(group.bias.numel() for group in plan.groups) <= KEPT_PAIRS
-        scaled = query * scaling
+        (heads, tokens, _), key_heads = query.shape, key.shape[0]
+        flat = [t.reshape(-1, t.shape[-1]) for t in (query * scaling, key, value)]
+        size = plan.pairs * heads * query.element_size()
+        keep = any(ctx.needs_input_grad[:3]) and size <= KEPT_BYTES
+        parts, kept = [], []
         for group in plan.groups:
-            queries, keys, values = _gather(group, scaled, key, value)
+            queries, keys, values = _gather(group, key_heads, *flat)
             weights = _weights(group, queries, keys)
             parts.append((weights @ values).view(-1, value.shape[-1]))
             if keep:
                 kept.append(weights)
         joined = torch.cat(parts).index_select(0, plan.outputs)
-        out = joined.view(query.shape[1], query.shape[0], value.shape[-1])
-        if needed:
-            ctx.save_for_backward(scaled, key, value, out, *kept)
-            ctx.scaling, ctx.plan = scaling, plan
+        out = joined.view(tokens, heads, value.shape[-1])
+        ctx.save_for_backward(*flat, out, *kept)
+        ctx.scaling, ctx.plan, ctx.key_heads = scaling, plan, key_heads
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         scaled, key, value, out, *kept = ctx.saved_tensors
-        (tokens, heads, _), plan = out.shape, ctx.plan
+        (tokens, heads, _), key_heads = out.shape, ctx.key_heads
+        wide = torch.promote_types(out.dtype, torch.float32)
         # The mean of a query's weights' gradients, weighted by themselves, is known from its
         # output (https://arxiv.org/abs/2205.14135, appendix B.2): no pass over a table.
-        means = (grad_outputs[0] * out).sum(dim=-1, keepdim=True)
-        gradient, means = (
-            t.transpose(0, 1).reshape(-1, t.shape[-1]) for t in (grad_outputs[0], means)
-        )
-        parts: list[tuple[torch.Tensor, ...]] = []
-        for group, table in zip_longest(plan.groups, kept):
-            queries, keys, values = _gather(group, scaled, key, value)
+        by_out = grad_outputs[0]
+        means = (by_out.to(wide) * out).sum(dim=-1, keepdim=True).to(out.dtype)
+        by_out, means = (t.transpose(0, 1).reshape(-1, t.shape[-1]) for t in (by_out, means))
+        by_query = []
+        by_key, by_value = (torch.zeros(t.shape, dtype=wide) for t in (key, value))
+        for group, table in zip_longest(ctx.plan.groups, kept):
+            queries, keys, values = _gather(group, key_heads, scaled, key, value)
             weights = _weights(group, queries, keys) if table is None else table
-            upper, mean = (_present(group, t, key.shape[0]) for t in (gradient, means))
-            by_score = (upper @ values.transpose(2, 3)).sub_(mean).mul_(weights)
-            by_query = by_score @ keys
-            by_key = by_score.transpose(2, 3) @ queries
-            by_value = weights.transpose(2, 3) @ upper
-            parts.append(tuple(t.reshape(-1, t.shape[-1]) for t in (by_query, by_key, by_value)))
-        by_query, by_key, by_value = (torch.cat(part) for part in zip(*parts, strict=True))
-        by_query = by_query.index_select(0, plan.outputs).mul_(ctx.scaling)
-        full = []
-        for found, like in ((by_key, key), (by_value, value)):
-            gradient = like.new_zeros(like.shape)
-            gradient[:, key.shape[1] - tokens :] = _summed(found, plan).view(len(key), tokens, -1)
-            full.append(gradient)
-        return by_query.view(tokens, heads, -1).transpose(0, 1), *full, None, None
+            by_own, mean = (_where_present(group, key_heads, t) for t in (by_out, means))
+            by_score = (by_own @ values.transpose(2, 3)).sub_(mean).mul_(weights)
+            by_query.append((by_score @ keys).view(-1, key.shape[-1]))
+            for total, found in (
+                (by_key, by_score.transpose(2, 3) @ queries),
+                (by_value, weights.transpose(2, 3) @ by_own),
+            ):
+                total.index_add_(0, group.keys, found.view(-1, found.shape[-1]).to(wide))
+        joined = torch.cat(by_query).index_select(0, ctx.plan.outputs).mul_(ctx.scaling)
+        return (
+            joined.view(tokens, heads, -1).transpose(0, 1),
+            *(t.to(out.dtype).view(key_heads, -1, t.shape[-1]) for t in (by_key, by_value)),
+            None,
+            None,
+        )
+
+
+def _gather(
+    group: Group, key_heads: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Queries (blocks, key heads, shared heads x queries, width), keys and values likewise."""
+    indices = (group.queries, group.keys, group.keys)
+    queries, keys, values = (
+        t.index_select(0, index).view(len(group.bias), key_heads, -1, t.shape[-1])
+        for t, index in zip((query, key, value), indices, strict=True)
+    )
+    return queries, keys, values
 
 
 def _weights(group: Group, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
     """How much each query looks at each key; (blocks, key heads, shared heads x queries, keys)."""
     scores = queries @ keys.transpose(2, 3)
-    blocks, *_, n_queries, n_keys = group.bias.shape
-    scores.view(blocks, scores.shape[1], -1, n_queries, n_keys).add_(group.bias)
-    return scores.softmax(dim=-1)  # a CPU's exponents and sums are float32, whatever the dtype
+    blocks, *_, n_queries, last = group.bias.shape
+    table = scores.view(blocks, scores.shape[1], -1, n_queries, scores.shape[-1])
+    table[..., scores.shape[-1] - last :].add_(group.bias)
+    return scores.softmax(dim=-1)  # a CPU's exponents and sums are float32 or wider in any case
 
 
-def _present(group: Group, values: torch.Tensor, key_heads: int) -> torch.Tensor:
+def _where_present(group: Group, key_heads: int, values: torch.Tensor) -> torch.Tensor:
     """Each query's values, 0 where there is none; (blocks, key heads, shared x queries, width)."""
-    blocks, *_, queries, _ = group.present.shape
     found = values.index_select(0, group.queries)
+    blocks, *_, queries, _ = group.present.shape
     found = found.view(blocks, key_heads, -1, queries, values.shape[-1])
     return found.mul_(group.present).flatten(2, 3)
-
-
-def _summed(found: torch.Tensor, plan: Plan) -> torch.Tensor:
-    """Add up keys' gradients from all blocks; shape (key heads * tokens, width)."""
-    total = found.index_select(0, plan.key_outputs)
-    if not plan.more_key_outputs:
-        return total
-    wide = total.to(torch.promote_types(found.dtype, torch.float32))
-    for numbers, places in plan.more_key_outputs:
-        wide.index_add_(0, numbers, found.index_select(0, places).to(wide.dtype))
-    return wide.to(found.dtype)
-
-
-def _gather(
-    group: Group, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Queries (blocks, key heads, shared heads x queries, width), keys and values likewise."""
-    blocks, key_heads = len(group.bias), key.shape[0]
-    queries = query.reshape(-1, query.shape[-1]).index_select(0, group.queries)
-    keys, values = (
-        t.reshape(-1, t.shape[-1])
-        .index_select(0, group.keys)
-        .view(blocks, key_heads, -1, t.shape[-1])
-        for t in (key, value)
-    )
-    return queries.view(blocks, key_heads, -1, query.shape[-1]), keys, values

@@ -106,6 +106,6 @@ def plain_attention(
         scores = torch.tanh(scores / softcap) * softcap
     if mask is not None:
         scores = scores.view(rows, heads, tokens, keys).masked_fill(~mask, -torch.inf)
-    weights = scores.softmax(dim=-1)  # exponents and sums are float32, whatever the dtype
+    weights = scores.softmax(dim=-1)  # exponents and sums are float32 or wider in any case
     out = weights.view(rows, groups, -1, keys) @ value
     return out.view(rows, heads, tokens, value.shape[-1])

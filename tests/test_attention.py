@@ -17,7 +17,7 @@ from skclsgen.packing import PackedRows
 CPU = torch.device("cpu")
 ALIKE = [(40, 7), (33, 0), (36, 12), (70, 2)]
 LENGTHS = [(5, 3), *ALIKE]
-LONG = [(300, 20), (5, 0), (2, 129)]
+LONG = [(300, 20), (5, 0), (2, 129), (280, 3)]
 PREFIX = 6
 
 
@@ -43,13 +43,16 @@ def by_hand(query, key, value, scaling, window, lengths=LENGTHS):
 
 
 def tensors(lengths=LENGTHS):
+    """Queries, keys, and values of another width; strided, as a model's own are."""
     torch.manual_seed(0)
     tokens = sum(map(sum, lengths))
-    shapes = [(4, tokens, 8), (2, PREFIX + tokens, 8), (2, PREFIX + tokens, 8)]
-    return [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    shapes = [(tokens, 4, 8), (PREFIX + tokens, 2, 8), (PREFIX + tokens, 2, 12)]
+    return [
+        torch.randn(shape, dtype=torch.float64).transpose(0, 1).requires_grad_() for shape in shapes
+    ]
 
 
-@pytest.mark.parametrize("window", [None, 2, 9])
+@pytest.mark.parametrize("window", [None, 2, 9, 140])
 @pytest.mark.parametrize("separate", [False, True])
 @pytest.mark.parametrize("lengths", [LENGTHS, LONG])
 def test_grouped_attention_is_attention_row_by_row(window, separate, lengths):
@@ -60,26 +63,48 @@ def test_grouped_attention_is_attention_row_by_row(window, separate, lengths):
     )
 
 
-@pytest.mark.parametrize(
-    ("lengths", "wasted", "groups"),
-    [(LENGTHS, 2**14, 1), (LENGTHS, 0, 3), (ALIKE, 2**14, 1), (LONG, 2**14, 4), (LONG, 0, 5)],
-)
-@pytest.mark.parametrize("window", [None, 2, 9])
-@pytest.mark.parametrize("kept", [0, 2**21])
-def test_its_gradients_are_those_of_autograd(window, lengths, wasted, groups, kept, monkeypatch):
-    """With rows of one block and of several, with tables kept and made anew."""
-    monkeypatch.setattr(grouped, "WASTED_PAIRS", wasted)
-    monkeypatch.setattr(grouped, "KEPT_PAIRS", kept)
+def gradients(lengths, window, dtype=torch.float64):
+    """Those of grouped attention, and those of autograd in float64."""
     inputs = tensors(lengths)
-    plan = make_plan(packed_rows(lengths), 4, 2, window, torch.float64, separate=False)
-    assert len(plan.groups) == groups
-    outs = grouped_attention(*inputs, 0.3, plan), by_hand(*inputs, 0.3, window, lengths)
+    outs = [by_hand(*inputs, 0.3, window, lengths)]
+    plan = make_plan(packed_rows(lengths), 4, 2, window, dtype, separate=False)
+    outs.append(grouped_attention(*(t.to(dtype) for t in inputs), 0.3, plan).to(torch.float64))
     weights = torch.randn_like(outs[0])
-    found, expected = (torch.autograd.grad((out * weights).sum(), inputs) for out in outs)
-    torch.testing.assert_close(found[0], expected[0])
-    for one, other in zip(found[1:], expected[1:], strict=True):
-        torch.testing.assert_close(one[:, PREFIX:], other[:, PREFIX:])
-        assert not one[:, :PREFIX].any()
+    expected, found = (torch.autograd.grad((out * weights).sum(), inputs) for out in outs)
+    return found, expected, plan
+
+
+@pytest.mark.parametrize("lengths", [LENGTHS, LONG])
+@pytest.mark.parametrize("window", [None, 2, 9, 140])
+@pytest.mark.parametrize("wasted", [0, 2**14])
+@pytest.mark.parametrize("kept", [0, 2**25])
+def test_its_gradients_are_those_of_autograd(lengths, window, wasted, kept, monkeypatch):
+    """In many groups and in few, with tables kept and made anew."""
+    monkeypatch.setattr(grouped, "WASTED_PAIRS", wasted)
+    monkeypatch.setattr(grouped, "KEPT_BYTES", kept)
+    found, expected, _ = gradients(lengths, window)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_its_gradients_are_as_exact_as_the_dtype(dtype):
+    found, expected, _ = gradients(LONG, None, dtype)
+    for one, other in zip(found, expected, strict=True):
+        assert (one - other).norm() < 4 * torch.finfo(dtype).eps * other.norm()
+
+
+def test_groups_are_few_where_little_is_wasted():
+    def groups(lengths):
+        return len(gradients(lengths, None)[2].groups)
+
+    assert groups(ALIKE) == groups(LENGTHS) == 1
+    assert 1 < groups(LONG) < 6  # a block of 128 queries does not take in one of 5
+
+
+def test_a_window_bounds_the_keys_of_a_block():
+    plan = make_plan(packed_rows([(1000, 0)]), 4, 2, 64, torch.float32, separate=True)
+    assert plan.pairs < 1000 * (128 + 64 + 32)
 
 
 def states(lm, rows):

@@ -10,6 +10,7 @@ import torch
 from conftest import build_model
 
 from skclsgen.backbone import load_base_model
+from skclsgen.benchmark import __main__ as benchmark_main
 from skclsgen.benchmark.__main__ import NAMES, main
 from skclsgen.benchmark.breakdown import time_by_kind
 from skclsgen.benchmark.journal import Journal
@@ -30,7 +31,7 @@ RATIOS = [
     *("predict_proba_vs_fp32", "predict_proba_vs_bf16", "explain_vs_bf16"),
     *("train_roof_share", "prefill_roof_share", "cv5_over_fit"),
     *("rows_exponent", "tokens_per_text_exponent", "peak_beside_store_gib"),
-    *("quality_auroc_over_noise", "quality_explanation_loss_over_noise"),
+    *("quality_auroc_loss", "quality_explanation_loss_gain"),
 ]
 
 
@@ -110,11 +111,25 @@ def test_paths_take_turns():
     assert order == ["a", "b", "a", "b"]
 
 
-def test_aims_can_be_missed(tiny, tmp_path):
-    arguments = ["--model", str(tiny), "--only", "messages", "--check"]
-    with pytest.raises(SystemExit, match=r"missed or not measured: .*predict_proba_vs_fp32"):
-        run(tmp_path, *arguments)
-    assert "messages" in json.loads((tmp_path / "speed.json").read_text())["measurements"]
+def test_aims_can_be_missed(tmp_path, monkeypatch):
+    def measured(*arguments):
+        return {"ratios": {"cv5_over_fit": 3.6}, "runs": {}}
+
+    monkeypatch.setattr(benchmark_main, "run_measurement", measured)
+    file = tmp_path / "speed.json"
+    arguments = ["speed", "--only", "cv", "--check", "--json", str(file)]
+    arguments += ["--chart", str(tmp_path / "speed.png")]
+    with pytest.raises(SystemExit, match=r"not measured: .*predict_proba_vs_fp32.*cv5_over_fit"):
+        main(arguments)
+    assert "cv" in json.loads(file.read_text())["measurements"]
+    monkeypatch.setattr(benchmark_main, "missed", lambda ratios: [])
+    main(arguments)
+
+
+def test_a_quick_run_cannot_be_held_against_aims(capsys):
+    with pytest.raises(SystemExit):
+        main(["speed", "--quick", "--check"])
+    assert "--quick measures nothing" in capsys.readouterr().err
 
 
 def test_a_killed_benchmark_goes_on_from_its_journal(tmp_path):

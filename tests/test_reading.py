@@ -37,13 +37,16 @@ def test_activations_depend_on_neither_neighbours_nor_what_was_read_before(net):
     assert len(net.base.trunk_cache) == 0
 
 
-def test_a_row_of_several_blocks_is_none_of_its_neighbours_business(net):
-    rows = [*ROWS, (list(range(40, 60)) * 15, [3, 4])]
+def test_rows_of_several_blocks_are_none_of_their_neighbours_business(net):
+    """Rows whose blocks share groups, and a continuation that reaches other sizes of block."""
+    ids = list(range(40, 60)) * 20
+    rows = [*ROWS, (ids[:300], ids[:60]), (ids[1:301], ids[:59]), (ids[2:290], [])]
     alone = [trunk_states(net, [row], store=False)[0] for row in rows]
     for states, together in zip(alone, trunk_states(net, rows, store=False), strict=True):
         assert torch.equal(states, together)
-    prompt = trunk_states(net, [(rows[-1][0], [])], store=False)[0]
-    assert torch.equal(alone[-1][: len(prompt)], prompt)
+    prompts = [(prompt, []) for prompt, _ in rows]
+    for states, prompt in zip(alone, trunk_states(net, prompts, store=False), strict=True):
+        assert torch.equal(states[: len(prompt)], prompt)
 
 
 def test_each_row_is_read_once_and_reported(net):

@@ -10,6 +10,8 @@ from torch.profiler import profile
 __all__ = ["time_by_kind"]
 
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::addmm_", "aten::linear")
+#: What attention does to its tables in place.
+TABLES = ("aten::add_", "aten::sub_", "aten::mul_")
 #: What each operation counts as; the first whose name begins like it.
 KINDS = {
     "attention": (
@@ -17,7 +19,8 @@ KINDS = {
         "aten::baddbmm",
         "aten::_softmax",
         "aten::index_select",
-        "aten::masked_fill",
+        "aten::index_add",
+        "aten::scatter_add",
         "aten::_scaled_dot_product",
         "_GroupedAttention",
     ),
@@ -64,6 +67,8 @@ def _kind(name: str, shapes: list[list[int]], rank: int) -> str:
     if name in PRODUCTS:
         sides = [side for shape in shapes for side in shape]
         return "adapters' products" if sides and min(sides) <= rank else "frozen layers' products"
+    if name in TABLES and shapes and len(shapes[0]) >= 4:
+        return "attention"
     for kind, names in KINDS.items():
         if name.startswith(names):
             return kind

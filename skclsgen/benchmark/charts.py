@@ -13,7 +13,7 @@ __all__ = ["draw_ratios", "draw_scaling"]
 #: Ours, and what it is compared with.
 COLOURS = ("#c8553d", "#8a94a6")
 #: How keys of ratios end that are shares or costs, not "times faster".
-OTHER = ("_roof_share", "_over_fit", "_exponent", "_gib", "_over_noise")
+OTHER = ("_roof_share", "_over_fit", "_exponent", "_gib", "_loss", "_gain")
 
 
 def draw_ratios(ratios: Mapping[str, float | None], file: Path) -> None:
@@ -33,11 +33,11 @@ def draw_ratios(ratios: Mapping[str, float | None], file: Path) -> None:
     figure.savefig(file, dpi=130)
 
 
-def draw_scaling(runs: Mapping[str, list[dict[str, Any]]], file: Path) -> None:
+def draw_scaling(curves: Mapping[str, list[dict[str, Any]]], file: Path) -> None:
     """Save time and peak memory against rows and against tokens."""
     figure = Figure(figsize=(10, 7), layout="constrained")
-    axes = figure.subplots(2, len(runs), squeeze=False)
-    for column, (name, points) in enumerate(runs.items()):
+    axes = figure.subplots(2, len(curves), squeeze=False)
+    for column, (name, points) in enumerate(curves.items()):
         size = [point[name] for point in points]
         for row, (key, label, scale) in enumerate(
             (("seconds", "seconds of fit", 1), ("peak_bytes", "peak memory, GiB", 2**30))
@@ -45,8 +45,10 @@ def draw_scaling(runs: Mapping[str, list[dict[str, Any]]], file: Path) -> None:
             panel = axes[row, column]
             found = [point[key] / scale for point in points]
             panel.plot(size, found, "o-", color=COLOURS[0])
-            if key == "seconds":  # in proportion to size, through the largest
-                panel.plot([0, size[-1]], [0, found[-1]], "--", color=COLOURS[1], linewidth=1)
+            if key == "seconds":
+                line = {"linestyle": "--", "color": COLOURS[1], "linewidth": 1}
+                panel.plot([0, size[-1]], [0, found[-1]], label="in proportion", **line)
+                panel.legend(frameon=False)
             panel.set(xlabel=name.replace("_", " "), ylabel=label, ylim=(0, None))
             panel.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=130)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -10,6 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import torch
 from ..disk_store import replace_file
 from .journal import Journal
 
-__all__ = ["environment", "median", "now", "save_json", "take_turns", "timed"]
+__all__ = ["environment", "median", "now", "save_json", "sources", "take_turns", "timed"]
 
 #: Libraries whose versions are recorded.
 LIBRARIES = ("skclsgen", "torch", "transformers", "peft", "scikit-learn", "numpy")
@@ -54,15 +56,29 @@ def take_turns(
     for turn in range(repeats):
         for name, run in paths.items():
             result = journal.find(name, turn) if journal else None
-            source = "" if result is None else " (from the journal)"
+            source = ""
             if result is None:
-                result = {"load_before": os.getloadavg()[0], "started": now()} | run(turn)
+                state = {"load_before": os.getloadavg()[0], "started": now(), "sources": sources()}
+                result = state | run(turn)
                 if journal:
                     journal.add(name, turn, result)
+            else:
+                same = result.get("sources") == sources()
+                source = " (from the journal)" if same else " (from the journal, other sources)"
             found[name].append(result)
             shown = {k: round(v, 3) for k, v in found[name][-1].items() if isinstance(v, float)}
             print(f"  turn {turn + 1}, {name}{source}: {shown}", flush=True)
     return found
+
+
+@cache
+def sources() -> str:
+    """Return a digest of the package's sources, to tell runs of different code apart."""
+    folder = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*.py")):
+        digest.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def now() -> str:
@@ -85,6 +101,7 @@ def environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "sources": sources(),
         "time": now(),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,8 +54,43 @@ def measure_quality(settings: Settings, seeds: int = SEEDS) -> dict[str, Any]:
     }
     for key, (mean, low, high) in differences.items():
         print(f"  {key}, ours minus plain: {mean:+.4f} (95% from {low:+.4f} to {high:+.4f})")
-    ratios = {f"quality_{key}_over_noise": over_noise(*d) for key, d in differences.items()}
+    ratios = {
+        "quality_auroc_loss": lost(runs, "auroc", -1),
+        "quality_explanation_loss_gain": lost(runs, "explanation_loss", 1),
+    }
     return {"runs": runs, "differences": differences, "ratios": ratios}
+
+
+def lost(runs: Mapping[str, Sequence[Mapping[str, float]]], key: str, sign: int) -> float | None:
+    """By how many standard deviations over the plain path's seeds ours is worse on average.
+
+    Parameters
+    ----------
+    runs : mapping of str to sequence of dict
+        Those of ``"ours"`` and ``"plain"``.
+    key : str
+        What to compare.
+    sign : {1, -1}
+        1 if more is worse.
+
+    Returns
+    -------
+    float or None
+        Negative where ours is better; None for fewer than three seeds, which have no deviation
+        worth the name.
+
+    Examples
+    --------
+    >>> plain = [{"auroc": a} for a in (0.90, 0.92, 0.94)]
+    >>> ours = [{"auroc": a} for a in (0.91, 0.91, 0.91)]
+    >>> round(lost({"ours": ours, "plain": plain}, "auroc", -1), 2)
+    0.5
+    """
+    ours, plain = (np.array([run[key] for run in runs[path]]) for path in ("ours", "plain"))
+    if len(plain) < 3:
+        return None
+    worse, deviation = sign * (ours.mean() - plain.mean()), plain.std(ddof=1)
+    return float(worse / deviation) if deviation else 0.0 if worse <= 0 else float("inf")
 
 
 def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
@@ -72,16 +107,3 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
         return float(found.mean()), float("-inf"), float("inf")
     half = t.ppf((1 + level) / 2, len(found) - 1) * found.std(ddof=1) / len(found) ** 0.5
     return float(found.mean()), float(found.mean() - half), float(found.mean() + half)
-
-
-def over_noise(mean: float, low: float, high: float) -> float:
-    """Return how many half-widths of its interval a difference is away from 0.
-
-    Examples
-    --------
-    >>> over_noise(0.5, 0.0, 1.0), over_noise(0.0, 0.0, 0.0)
-    (1.0, 0.0)
-    """
-    if mean == 0:
-        return 0.0
-    return 2 * abs(mean) / (high - low) if high > low else float("inf")

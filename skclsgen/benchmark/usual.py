@@ -72,6 +72,9 @@ class UsualClassifier:
         bfloat16 throughout is their fastest.
     rank, batch_size, seed : int
     epochs : int, default=3
+    rows_at_once : int, optional
+        Rows of a batch that are in memory together, the rest by gradient accumulation; by default
+        all.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class UsualClassifier:
         batch_size: int,
         seed: int,
         epochs: int = EPOCHS,
+        rows_at_once: int | None = None,
     ) -> None:
         self.folder = folder
         self.dtype = dtype
@@ -90,6 +94,7 @@ class UsualClassifier:
         self.batch_size = batch_size
         self.seed = seed
         self.epochs = epochs
+        self.rows_at_once = rows_at_once or batch_size
 
     def build(self) -> None:
         """Load the model and put adapters on it; not part of any time that is measured."""
@@ -116,7 +121,8 @@ class UsualClassifier:
                 num_train_epochs=self.epochs,
                 max_steps=max_steps,
                 learning_rate=LEARNING_RATE,
-                per_device_train_batch_size=self.batch_size,
+                per_device_train_batch_size=self.rows_at_once,
+                gradient_accumulation_steps=self.batch_size // self.rows_at_once,
                 seed=self.seed,
                 save_strategy="no",
                 logging_strategy="no",
