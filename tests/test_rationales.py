@@ -1,6 +1,8 @@
 import pytest
 
-from skclsgen.rationales import filter_rationale, quotation
+from skclsgen import rationales
+from skclsgen.backbone import load_base_model
+from skclsgen.rationales import filter_rationale, quotation, self_rationales
 
 WORDS = ["escalate", "routine"]
 
@@ -49,3 +51,25 @@ def test_hyphenated_labels_are_not_taken_for_their_parts():
 )
 def test_quotation(reply, sentence):
     assert quotation(reply) == sentence
+
+
+@pytest.mark.real
+def test_reasons_end_at_the_closing_mark_and_lose_nothing(monkeypatch):
+    """Written to the full length, the same quotations would come out."""
+    texts = ["Smoke is coming out of the charger!", "Thanks, the parcel has arrived."]
+    base, decode, spoken = load_base_model(), rationales.decode, []
+
+    def write(stop_early):
+        def patched(lm, start, openings, new, stops, *rest):
+            spoken.append(decode(lm, start, openings, new, stops if stop_early else base.stop_ids))
+            return spoken[-1]
+
+        monkeypatch.setattr(rationales, "decode", patched)
+        base.rationales.clear()
+        return self_rationales(
+            base, texts, [0, 1], ["urgent", "routine"], max_length=500, max_new_tokens=48
+        )
+
+    assert write(stop_early=True) == write(stop_early=False)
+    early, late = ([len(reply) for reply in replies] for replies in spoken)
+    assert sum(early) < sum(late)
