@@ -19,7 +19,6 @@ from .memory import Memory
 from .module_tree import Inject, Skip, Tap, decoder_layers, share_weights
 from .packed_model import Caches, PackedModel
 from .packing import PackedRows
-from .token_loss import frozen_head_nll
 
 __all__ = ["DualHead"]
 
@@ -86,16 +85,10 @@ class DualHead(PackedModel):
         with torch.no_grad():
             head.bias.zero_()
             for label, ids in enumerate(map(list, verbalizers)):
-                head.weight[label] = rows[ids].to(dtype).mean(dim=0) * self._logit_scale()
+                head.weight[label] = rows[ids].to(dtype).mean(dim=0) * self.logit_scale()
                 if bias is not None:
-                    head.bias[label] = bias[ids].to(dtype).mean() * self._logit_scale()
+                    head.bias[label] = bias[ids].to(dtype).mean() * self.logit_scale()
         return head
-
-    def _logit_scale(self) -> float:
-        """What the family multiplies vocabulary logits by."""
-        config = self.lm.config.get_text_config()
-        scale = getattr(config, "logit_scale", None) or 1.0  # Cohere
-        return float(scale / (getattr(config, "logits_scaling", None) or 1.0))  # Granite
 
     def _split(self, layers: nn.ModuleList, first: int) -> None:
         """Make ``trunk`` and ``top`` out of the decoder, and check them against the whole."""
@@ -213,23 +206,6 @@ class DualHead(PackedModel):
     def class_logits(self, decision_states: torch.Tensor) -> torch.Tensor:
         """Logits of shape (rows, classes) from hidden states at the decision tokens."""
         return self.head(decision_states.to(self.head.weight.dtype))
-
-    def token_nll(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Negative log-likelihood of tokens, from the hidden states before them.
-
-        Parameters
-        ----------
-        states : tensor of shape (tokens, width)
-        targets : tensor of shape (tokens,), int64
-
-        Returns
-        -------
-        tensor of shape (tokens,)
-            In nats.
-        """
-        softcap = getattr(self.lm.config.get_text_config(), "final_logit_softcapping", None)
-        head = self.lm.get_output_embeddings()
-        return frozen_head_nll(states, head, targets, self._logit_scale(), softcap)
 
     def losses(
         self, rows: PackedRows, trunk_states: torch.Tensor | None, classes: torch.Tensor

@@ -22,6 +22,7 @@ from .backbone import BaseLease, BaseModel, load_base_model, on_release, resolve
 from .dual_head import DualHead
 from .exceptions import BaseModelMismatchError, FallbackWarning, InvalidTextError
 from .generation import batches_to_decode, decode, predict_logits, prefill
+from .likelihood import choice_log_likelihoods
 from .lora import LoraSettings
 from .memory import Memory, weights_digest
 from .prompt import PromptEncoder
@@ -242,6 +243,57 @@ class FittedNetwork:
                 logits[rows] = batch.cpu().double().numpy()
                 bar.update(len(rows))
         return logits
+
+    def behind(self, prefix_ids: Sequence[int]) -> DualHead:
+        """Return the trained network with another prefix in front of every row.
+
+        For reading what is no prompt of the task, such as general text.
+        """
+        live = self.live()
+        net = DualHead(live.base, prefix_ids, live.encoder.verbalizers(), self.lora).eval()
+        net.load_trained_state(live.net.trained_state())
+        return net
+
+    def free_replies(
+        self, texts: Sequence[str], max_new_tokens: int, verbose: int = 0
+    ) -> list[str]:
+        """Return what the model says of itself behind each prompt: its label and its reason."""
+        live = self.live(verbose)
+        prompts = live.encoder.encode(texts)
+        replies: dict[int, str] = {}
+        with self._lock, _bar(len(prompts), "asking", verbose) as bar:
+            for rows in batches_to_decode(prompts, max_new_tokens):
+                _, start = prefill(live.net, [prompts[row][:-1] for row in rows])
+                cue = [prompts[row][-1:] for row in rows]
+                words = decode(
+                    live.net.lm, start, cue, max_new_tokens, live.base.stop_ids, bar.update
+                )
+                replies |= {
+                    row: live.encoder.words(ids) for row, ids in zip(rows, words, strict=True)
+                }
+        return [replies[row] for row in range(len(prompts))]
+
+    def label_log_likelihoods(self, texts: Sequence[str], verbose: int = 0) -> np.ndarray:
+        """What the language-modelling head gives each label's words behind a text.
+
+        Returns
+        -------
+        ndarray of shape (texts, classes), float64
+            In nats.
+        """
+        live = self.live(verbose)
+        prompts = live.encoder.encode(texts)
+        classes = range(len(self.task.label_words))
+        found = np.empty((len(prompts), len(classes)))
+        with self._lock, _bar(len(prompts), "predicting", verbose) as bar:
+            for rows in batches_by_length([len(p) for p in prompts]):
+                last = prompts[rows[0]][-1]
+                _, start = prefill(live.net, [prompts[row][:-1] for row in rows])
+                choices = [[last, *live.encoder.opening(label)] for label in classes]
+                scores = choice_log_likelihoods(live.net, start, choices)
+                found[rows] = scores.double().cpu().numpy()
+                bar.update(len(rows))
+        return found
 
     def explain(
         self,

@@ -19,9 +19,11 @@ __all__ = [
     "Prefill",
     "batches_to_decode",
     "decode",
+    "most_likely",
     "predict_logits",
     "prefill",
     "prefill_base",
+    "sampler",
 ]
 
 #: Rows that are continued together. A step costs a CPU nearly the same for 32 rows as for one, as
@@ -46,6 +48,11 @@ class Prefill:
 
     cache: Cache
     lengths: torch.Tensor
+
+    def repeated(self, times: int) -> Prefill:
+        """Return it with every row ``times`` times in a row; this one must not be used again."""
+        self.cache.batch_repeat_interleave(times)
+        return Prefill(self.cache, self.lengths.repeat_interleave(times))
 
 
 @torch.no_grad()
@@ -125,6 +132,11 @@ def batches_to_decode(prompts: Sequence[Sequence[int]], max_new_tokens: int) -> 
     return batches_by_length([len(prompt) + max_new_tokens for prompt in prompts], DECODE_ROWS)
 
 
+def most_likely(logits: torch.Tensor) -> torch.Tensor:
+    """Return the most likely tokens, shape (rows,), of logits of shape (rows, vocabulary)."""
+    return logits.max(dim=-1).indices  # argmax takes three times as long
+
+
 @torch.no_grad()
 def decode(
     lm: PreTrainedModel,
@@ -133,8 +145,9 @@ def decode(
     max_new_tokens: int,
     stop_ids: frozenset[int],
     progress: Callable[[int], object] = lambda finished: None,
+    pick: Callable[[torch.Tensor], torch.Tensor] = most_likely,
 ) -> list[list[int]]:
-    """Continue every row greedily from its prefill.
+    """Continue every row from its prefill, greedily unless told otherwise.
 
     Parameters
     ----------
@@ -150,6 +163,9 @@ def decode(
         Tokens that end a row; never the first one of a reply.
     progress : callable, optional
         Called with the number of rows that have just finished.
+    pick : callable, optional
+        Takes logits of shape (rows, vocabulary) and returns tokens of shape (rows,); by default the
+        most likely ones; see :func:`sampler`.
 
     Returns
     -------
@@ -179,7 +195,7 @@ def decode(
         # What some families do to logits afterwards (scales, soft caps) leaves their order alone.
         logits = vocabulary(states[:, -1])
         first = [place for place, row in enumerate(rows) if step == len(openings[row])]
-        chosen = _most_likely(logits, first, stop_ids)
+        chosen = _picked(logits, first, stop_ids, pick)
         before = len(unfinished)
         for place, row in enumerate(rows):
             if step < len(openings[row]):
@@ -201,16 +217,47 @@ def decode(
             start.cache.batch_select_indices(places)
 
 
-def _most_likely(logits: torch.Tensor, first: Sequence[int], stop_ids: frozenset[int]) -> list[int]:
-    """Each row's most likely token.
+def _picked(
+    logits: torch.Tensor,
+    first: Sequence[int],
+    stop_ids: frozenset[int],
+    pick: Callable[[torch.Tensor], torch.Tensor],
+) -> list[int]:
+    """Each row's next token.
 
     A reply that ends before it begins helps nobody, so in the rows ``first``, which begin theirs,
     it is not a stop token.
     """
-    chosen: list[int] = logits.max(dim=-1).indices.tolist()  # argmax takes three times as long
+    chosen: list[int] = pick(logits).tolist()
     if any(chosen[row] in stop_ids for row in first):
         begun = logits[first]
         begun[:, list(stop_ids)] = -torch.inf
-        for row, token in zip(first, begun.argmax(dim=-1).tolist(), strict=True):
+        for row, token in zip(first, pick(begun).tolist(), strict=True):
             chosen[row] = token
     return chosen
+
+
+def sampler(
+    temperature: float, generator: torch.Generator | None = None
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return what draws tokens, for ``pick`` of :func:`decode`.
+
+    Parameters
+    ----------
+    temperature : float, > 0
+        Logits are divided by it.
+    generator : torch.Generator, optional
+        Where randomness comes from; by default torch's own.
+
+    Examples
+    --------
+    >>> draw = sampler(0.01, torch.Generator().manual_seed(0))
+    >>> draw(torch.tensor([[0.0, 3.0, 1.0], [2.0, 0.0, 1.0]])).tolist()
+    [1, 0]
+    """
+
+    def draw(logits: torch.Tensor) -> torch.Tensor:
+        shares = (logits.float() / temperature).softmax(dim=-1)
+        return torch.multinomial(shares, 1, generator=generator)[:, 0]
+
+    return draw

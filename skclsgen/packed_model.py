@@ -13,6 +13,7 @@ from .attention import NAME, packed
 from .backbone import BaseModel
 from .module_tree import keys_and_values, share_weights
 from .packing import PackedRows, Row
+from .token_loss import frozen_head_nll
 
 __all__ = ["Caches", "PackedModel"]
 
@@ -125,3 +126,35 @@ class PackedModel(nn.Module):
             caches.append((cache, part))
             start += tokens
         return torch.cat(found), caches
+
+    def token_nll(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Negative log-likelihood of tokens, from the hidden states before them.
+
+        Parameters
+        ----------
+        states : tensor of shape (tokens, width)
+        targets : tensor of shape (tokens,), int64
+
+        Returns
+        -------
+        tensor of shape (tokens,)
+            In nats.
+        """
+        softcap = getattr(self.lm.config.get_text_config(), "final_logit_softcapping", None)
+        head = self.lm.get_output_embeddings()
+        return frozen_head_nll(states, head, targets, self.logit_scale(), softcap)
+
+    def log_proba(self, states: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities of all next tokens, shape (tokens, vocabulary), at least float32."""
+        logits = self.lm.get_output_embeddings()(states)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) * self.logit_scale()
+        softcap = getattr(self.lm.config.get_text_config(), "final_logit_softcapping", None)
+        if softcap is not None:
+            logits = torch.tanh(logits / softcap) * softcap
+        return logits.log_softmax(dim=-1)
+
+    def logit_scale(self) -> float:
+        """What the family multiplies vocabulary logits by."""
+        config = self.lm.config.get_text_config()
+        scale = getattr(config, "logit_scale", None) or 1.0  # Cohere
+        return float(scale / (getattr(config, "logits_scaling", None) or 1.0))  # Granite

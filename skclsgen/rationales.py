@@ -9,7 +9,6 @@ classification loss.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from .inputs import TrainingRows
 from .memory import Memory
 from .packed_model import PackedModel
 from .prompt import PromptEncoder
+from .wording import words
 
 __all__ = [
     "REASONS",
@@ -146,26 +146,21 @@ def filter_rationale(
     >>> filter_rationale("It is calm here.", "Power is out!", 0, ["urgent", "calm"])
     'other label'
     """
-    words = _words(candidate or "")
-    if len(words) < MIN_WORDS:
+    said = words(candidate or "")
+    if len(said) < MIN_WORDS:
         return "empty"
-    if len(set(words)) < MIN_DISTINCT * len(words):
+    if len(set(said)) < MIN_DISTINCT * len(said):
         return "repetitive"
-    own = _words(label_words[label])
+    own = words(label_words[label])
     for other, name in enumerate(label_words):
-        foreign = [word for word in _words(name) if word not in own]
-        if other != label and foreign and all(word in words for word in foreign):
+        foreign = [word for word in words(name) if word not in own]
+        if other != label and foreign and all(word in said for word in foreign):
             return "other label"
-    source = set(_words(text))
-    long = [word for word in words if len(word) > 3]
+    source = set(words(text))
+    long = [word for word in said if len(word) > 3]
     if not long or sum(word in source for word in long) < MIN_GROUNDED * len(long):
         return "ungrounded"
     return None
-
-
-def _words(text: str) -> list[str]:
-    # Hyphens and apostrophes bind: "non-toxic" does not name the label "toxic".
-    return re.findall(r"\w+(?:[-'\u2019]\w+)*", text.casefold())
 
 
 @dataclass(frozen=True)

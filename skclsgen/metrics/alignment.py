@@ -1,0 +1,221 @@
+"""Whether what the model writes agrees with what its classification head says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import cohen_kappa_score, roc_auc_score
+
+from ..wording import words
+
+__all__ = [
+    "alignment_scores",
+    "flip_rate",
+    "mask_labels",
+    "stated_label",
+    "stratified_alignment",
+]
+
+#: Endings that are taken off a label's word to find its relatives, longest first.
+_ENDINGS = ("ations", "ation", "ments", "ment", "ions", "ory", "ion", "ing", "ed", "es", "e", "s")
+#: Letters of a word that an ending must leave; shorter stems have too many strangers.
+_STEM = 5
+
+
+def stated_label(reply: str, label_words: Sequence[str]) -> int | None:
+    """Return the label that a reply states.
+
+    The label whose words the reply begins with, whatever the case; else the only one that is named
+    anywhere. Words count as wholes ("non-toxic" does not name "toxic"), and where one label's words
+    are part of another's ("supported", "not supported"), the longer name counts.
+
+    Parameters
+    ----------
+    reply : str
+    label_words : sequence of str
+        Words of each label.
+
+    Returns
+    -------
+    int or None
+        Index of the label; None if none or several are named.
+
+    Examples
+    --------
+    >>> stated_label("Not supported. The trial ended early.", ["supported", "not supported"])
+    1
+    >>> stated_label("Perhaps red, perhaps blue.", ["red", "blue"]) is None
+    True
+    """
+    said = words(reply)
+    names = sorted(enumerate(words(name) for name in label_words), key=lambda n: -len(n[1]))
+    found, place = [], 0
+    while place < len(said):
+        for label, name in names:
+            if name and said[place : place + len(name)] == name:
+                if place == 0:
+                    return label
+                found.append(label)
+                place += len(name) - 1
+                break
+        place += 1
+    return found[0] if len(set(found)) == 1 else None
+
+
+def mask_labels(text: str, label_words: Sequence[str], mask: str = "...") -> str:
+    """Hide every label's words, and close relatives of labels of one word.
+
+    Relatives are words that begin with the label's stem: what is left of it without a common
+    English ending, if that is at least five letters ("entailment" hides "entails"). A stem hides
+    too much rather than too little.
+
+    Parameters
+    ----------
+    text : str
+    label_words : sequence of str
+        Words of each label.
+    mask : str, default="..."
+        What stands in their place.
+
+    Examples
+    --------
+    >>> mask_labels("This entails it: ENTAILMENT.", ["entailment", "contradiction"])
+    'This ... it: ....'
+    """
+    patterns = []
+    for name in sorted(label_words, key=len, reverse=True):
+        parts = [re.escape(part) for part in name.split()]
+        pattern = r"\s+".join(parts)
+        if len(parts) == 1:
+            stem = _stem(name)
+            pattern = re.escape(stem) + (r"\w*" if stem != name.casefold() else "")
+        patterns.append(pattern)
+    whole = r"(?<![\w-])(?:" + "|".join(patterns) + r")(?![\w-])"
+    return re.sub(whole, lambda _: mask, text, flags=re.IGNORECASE)
+
+
+def _stem(word: str) -> str:
+    plain = word.casefold()
+    for ending in _ENDINGS:
+        if plain.endswith(ending) and len(plain) - len(ending) >= _STEM:
+            return plain[: -len(ending)]
+    return plain
+
+
+def alignment_scores(proba: Any, observed: Sequence[int | None]) -> dict[str, float]:
+    """Agreement of the head of a two-class model with the label its text is seen to have.
+
+    AUROC-Alignment and Cohen's kappa as Yoon et al. have them [1]_ [2]_; a text of which no label
+    can be told is a class of its own, with which the head never agrees.
+
+    Parameters
+    ----------
+    proba : array-like of shape (rows,)
+        The head's probability of class 1.
+    observed : sequence of 0, 1 or None, of length rows
+        What the text says.
+
+    Returns
+    -------
+    dict of str to float
+        ``auroc_alignment``: AUROC of ``proba`` for the observed labels, over texts that have one
+        (NaN if all are the same); ``kappa`` of the head's label at 0.5 (NaN if both sides have one
+        and the same label throughout); ``agreement`` and ``unparseable``, shares of the rows.
+
+    References
+    ----------
+    .. [1] Yoon et al., "CLSGen", 2026, https://arxiv.org/abs/2604.11801
+    .. [2] Cohen, "A coefficient of agreement for nominal scales", 1960,
+       https://doi.org/10.1177/001316446002000104
+
+    Examples
+    --------
+    >>> scores = alignment_scores([0.9, 0.2, 0.8, 0.1], [1, 0, None, 0])
+    >>> scores["auroc_alignment"], scores["agreement"], scores["unparseable"]
+    (1.0, 0.75, 0.25)
+    """
+    found = np.asarray(proba, dtype=float)
+    if found.shape != (len(observed),) or not len(observed):
+        raise ValueError(
+            f"proba has the shape {found.shape} but there are {len(observed)} observed labels; "
+            "pass one of each per row, at least one."
+        )
+    seen = np.array([-1 if label is None else label for label in observed])
+    head = (found >= 0.5).astype(int)
+    known = seen >= 0
+    both = len(set(seen[known])) == 2
+    # Of one label on both sides there is no agreement beyond chance to speak of.
+    told = len(set(seen) | set(head)) > 1
+    return {
+        "auroc_alignment": float(roc_auc_score(seen[known], found[known])) if both else np.nan,
+        "kappa": float(cohen_kappa_score(head, seen)) if told else np.nan,
+        "agreement": float((head == seen).mean()),
+        "unparseable": float((~known).mean()),
+    }
+
+
+def flip_rate(asked: Sequence[int], observed: Sequence[int | None]) -> float:
+    """Share of texts that follow the label they were asked to explain.
+
+    Parameters
+    ----------
+    asked : sequence of int
+        Labels that were forced.
+    observed : sequence of int or None
+        What the texts say; None follows nothing.
+
+    Examples
+    --------
+    >>> flip_rate([1, 1, 0, 0], [1, None, 0, 1])
+    0.5
+    """
+    if len(asked) != len(observed) or not len(asked):
+        raise ValueError(
+            f"asked has {len(asked)} labels and observed {len(observed)}; pass one of each per "
+            "row, at least one."
+        )
+    return float(np.mean([a == o for a, o in zip(asked, observed, strict=True)]))
+
+
+def stratified_alignment(
+    y_true: Any, proba: Any, observed: Sequence[int | None]
+) -> dict[str, dict[str, float]]:
+    """Agreement apart for rows where the head is right and where it is wrong.
+
+    A text that merely knows the truth agrees with a head that is right, and not with one that is
+    wrong; one that follows the head agrees with both.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (rows,)
+        0 or 1.
+    proba : array-like of shape (rows,)
+        The head's probability of class 1.
+    observed : sequence of 0, 1 or None, of length rows
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        ``right`` and ``wrong``, each with ``rows``, ``agreement`` and ``kappa`` (NaN without
+        rows).
+
+    Examples
+    --------
+    >>> found = stratified_alignment([1, 0, 1], [0.9, 0.1, 0.2], [1, 0, 1])
+    >>> found["right"]["agreement"], found["wrong"]["agreement"]
+    (1.0, 0.0)
+    """
+    head = (np.asarray(proba) >= 0.5).astype(int)
+    right = head == np.asarray(y_true)
+    result = {}
+    for name, chosen in (("right", right), ("wrong", ~right)):
+        rows = np.flatnonzero(chosen).tolist()
+        own = {"agreement": np.nan, "kappa": np.nan}
+        if rows:
+            found = alignment_scores(np.asarray(proba)[rows], [observed[row] for row in rows])
+            own = {key: found[key] for key in own}
+        result[name] = {"rows": float(len(rows))} | own
+    return result

@@ -1,0 +1,282 @@
+"""Whether probabilities mean what they say, and one number to mend them with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.fft import dct, idct
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from sklearn.utils import check_random_state
+
+from .targets import check_binary
+
+__all__ = [
+    "ReliabilityCurve",
+    "apply_temperature",
+    "fit_temperature",
+    "reliability_curve",
+    "smooth_ece",
+    "smooth_ece_null",
+]
+
+#: Cells of the grid on [0, 1] that predictions are brought to.
+GRID = 500
+#: How closely the bandwidth is found.
+PRECISION = 1e-4
+#: Temperatures that are looked at, as natural logarithms: a fiftieth to fifty.
+LOG_TEMPERATURES = (-np.log(50.0), np.log(50.0))
+
+
+def smooth_ece(y_true: Any, proba: Any) -> float:
+    """Smooth expected calibration error [1]_.
+
+    Residuals ``y - p`` are smoothed over ``p`` by a Gaussian kernel reflected at 0 and 1; the error
+    is the integral of their absolute value. The kernel's width is the one that equals the error, so
+    there are no bins to choose. Predictions are brought to a grid of 500 cells.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (rows,)
+        0 or 1.
+    proba : array-like of shape (rows,)
+        Probabilities of 1.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0 is best, but no finite sample reaches it, see :func:`smooth_ece_null`.
+
+    Raises
+    ------
+    ValueError
+        If targets or probabilities cannot be used.
+
+    References
+    ----------
+    .. [1] Błasiok, Nakkiran, "Smooth ECE: Principled Reliability Diagrams via Kernel Smoothing",
+       2023, https://arxiv.org/abs/2309.12236, definition 1 and section 4
+
+    Examples
+    --------
+    >>> y = [0, 1] * 500
+    >>> smooth_ece(y, [0.5] * 1000) < 0.001
+    True
+    >>> round(smooth_ece(y, [0.9] * 1000), 2)
+    0.4
+    """
+    y, found = check_binary(y_true, proba)
+    return _error_and_width(_residuals(y, found))[0]
+
+
+def smooth_ece_null(
+    proba: Any,
+    level: float = 0.95,
+    repeats: int = 200,
+    random_state: int | np.random.RandomState | None = None,
+) -> tuple[float, float]:
+    """Where the smooth calibration error lies if the probabilities are true.
+
+    Parameters
+    ----------
+    proba : array-like of shape (rows,)
+        Probabilities of 1.
+    level : float, default=0.95
+        Share of the simulated errors in the band.
+    repeats : int, default=200
+        Sets of labels drawn from the probabilities.
+    random_state : int, RandomState instance or None, default=None
+        Fixes the draws.
+
+    Returns
+    -------
+    tuple of float
+        Lower and upper end.
+
+    Examples
+    --------
+    >>> low, high = smooth_ece_null([0.3, 0.6, 0.8] * 100, random_state=0)
+    >>> 0 < low < high < 0.1
+    True
+    """
+    found = check_binary(np.zeros(len(proba)), proba)[1]
+    rng = check_random_state(random_state)
+    drawn = rng.uniform(size=(repeats, len(found))) < found
+    errors = [_error_and_width(_residuals(y.astype(int), found))[0] for y in drawn]
+    low, high = np.quantile(errors, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class ReliabilityCurve:
+    """How often things came true, by the probability they were given.
+
+    Attributes
+    ----------
+    proba : ndarray of shape (points,)
+        From 0 to 1.
+    observed : ndarray of shape (points,)
+        Smoothed share of 1 among rows of about that probability, in [0, 1].
+    density : ndarray of shape (points,)
+        Smoothed density of the probabilities.
+    """
+
+    proba: np.ndarray
+    observed: np.ndarray
+    density: np.ndarray
+
+
+def reliability_curve(y_true: Any, proba: Any, points: int = 101) -> ReliabilityCurve:
+    """Smoothed reliability diagram, with the kernel of :func:`smooth_ece`.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (rows,)
+        0 or 1.
+    proba : array-like of shape (rows,)
+        Probabilities of 1.
+    points : int, default=101
+
+    Examples
+    --------
+    >>> curve = reliability_curve([0, 1] * 100, [0.2, 0.8] * 100, points=3)
+    >>> curve.proba.tolist(), bool(curve.observed[0] < 0.1 < 0.9 < curve.observed[2])
+    ([0.0, 0.5, 1.0], True)
+    """
+    y, found = check_binary(y_true, proba)
+    width = max(_error_and_width(_residuals(y, found))[1], 1 / GRID)
+    mass, ones = _on_grid(found, np.ones(len(y))), _on_grid(found, y.astype(float))
+    smoothed = [_smooth(values, width) for values in (mass, ones)]
+    # Where there is next to nothing, what the transform leaves is rounding.
+    density = smoothed[0].clip(min=1e-12)
+    observed = smoothed[1] / density
+    at, grid = np.linspace(0, 1, points), (np.arange(GRID) + 0.5) / GRID
+    curves = (np.interp(at, grid, values) for values in (observed.clip(0, 1), density * GRID))
+    return ReliabilityCurve(at, *curves)
+
+
+def _on_grid(found: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Sum of ``values`` in each cell of the grid, over the number of rows, shape (GRID,)."""
+    place = np.minimum((found * GRID).astype(int), GRID - 1)
+    sums: np.ndarray = np.bincount(place, values, minlength=GRID) / len(found)
+    return sums
+
+
+def _residuals(y: np.ndarray, found: np.ndarray) -> np.ndarray:
+    return _on_grid(found, y - found)
+
+
+def _smooth(values: np.ndarray, width: float) -> np.ndarray:
+    """Smooth what lies on the grid by a Gaussian that is reflected at both ends.
+
+    Cosines are what such a kernel leaves in shape: it multiplies each by a number.
+    """
+    frequency = np.pi * np.arange(GRID)
+    weights = np.exp(-((frequency * width) ** 2) / 2)
+    smoothed: np.ndarray = idct(dct(values) * weights)
+    return smoothed
+
+
+def _error_and_width(residuals: np.ndarray) -> tuple[float, float]:
+    """Return the error and the kernel's width that equals it, by bisection.
+
+    The error falls as the kernel widens, so there is one such width.
+    """
+    low, high = 0.0, 1.0
+    error = 0.0
+    while high - low > PRECISION:
+        width = (low + high) / 2
+        error = float(np.abs(_smooth(residuals, width)).sum())
+        if error < width:
+            high = width
+        else:
+            low = width
+    return error, (low + high) / 2
+
+
+def fit_temperature(y_true: Any, proba: Any) -> float:
+    """Temperature by which log-probabilities are best divided [1]_.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (rows,), int
+        Class indices.
+    proba : array-like of shape (rows,) or (rows, classes)
+        Probabilities of class 1, or of every class.
+
+    Returns
+    -------
+    float
+        Above 1 where probabilities are too sure of themselves; between 1/50 and 50, the ends of
+        which are reached where the rows leave nothing to learn, as when all are right.
+
+    Raises
+    ------
+    ValueError
+        If shapes or values do not fit.
+
+    References
+    ----------
+    .. [1] Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", 2017,
+       https://arxiv.org/abs/1706.04599, section 4.2
+
+    Examples
+    --------
+    >>> 2 < fit_temperature([1] * 8 + [0] * 10 + [1] * 2, [0.99] * 10 + [0.01] * 10) < 4
+    True
+    """
+    logits = _log_proba(proba)
+    y = np.asarray(y_true)
+    if y.shape != (len(logits),) or not len(y) or not np.isin(y, range(logits.shape[1])).all():
+        raise ValueError(
+            f"y_true has the shape {y.shape} for probabilities of {len(logits)} rows and "
+            f"{logits.shape[1]} classes; pass one class index per row, at least one."
+        )
+
+    def loss(log_temperature: float) -> float:
+        table = log_softmax(logits / np.exp(log_temperature), axis=1)
+        return -float(table[np.arange(len(y)), y.astype(int)].mean())
+
+    found = minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded")
+    # The search itself never tries its bounds.
+    best = min((float(found.x), *LOG_TEMPERATURES), key=loss)
+    if loss(0.0) - loss(best) < 1e-12:
+        return 1.0
+    return float(np.exp(best))
+
+
+def apply_temperature(proba: Any, temperature: float) -> np.ndarray:
+    """Divide log-probabilities by a temperature and scale them to sum to 1 again.
+
+    Parameters
+    ----------
+    proba : array-like of shape (rows,) or (rows, classes)
+        Probabilities of class 1, or of every class.
+    temperature : float, > 0
+
+    Returns
+    -------
+    ndarray of the same shape, float64
+
+    Examples
+    --------
+    >>> apply_temperature([0.5, 0.9], 2.0).round(3)
+    array([0.5 , 0.75])
+    """
+    scaled: np.ndarray = softmax(_log_proba(proba) / temperature, axis=1)
+    return scaled[:, 1] if np.ndim(proba) == 1 else scaled
+
+
+def _log_proba(proba: Any) -> np.ndarray:
+    found = np.asarray(proba, dtype=float)
+    if found.ndim == 1:
+        found = np.column_stack([1 - found, found])
+    if found.ndim != 2 or not np.isfinite(found).all() or (found < 0).any():
+        raise ValueError(
+            f"proba has the shape {np.shape(proba)} or values below 0; pass probabilities of class "
+            "1 or of every class."
+        )
+    logs: np.ndarray = np.log(found.clip(min=np.finfo(float).tiny))
+    return logs

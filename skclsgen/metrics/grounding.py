@@ -1,0 +1,138 @@
+"""Whether explanations speak of their own text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from ..wording import words
+
+__all__ = ["groundedness", "groundedness_against_null", "groundedness_lift"]
+
+#: Shorter words are mostly grammar.
+_LETTERS = 4
+
+
+def groundedness(explanation: str, source: str) -> float:
+    """Share of an explanation's content words that stand in its source.
+
+    Content words have four letters or more, or a digit.
+
+    Parameters
+    ----------
+    explanation, source : str
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN without content words.
+
+    Examples
+    --------
+    >>> groundedness("Smoke is rising quickly", "Smoke keeps rising")
+    0.6666666666666666
+    """
+    return _share(_content(explanation), set(words(source)))
+
+
+def groundedness_lift(
+    explanations: Sequence[str],
+    sources: Sequence[str],
+    repeats: int = 20,
+    random_state: int | np.random.RandomState | None = None,
+) -> np.ndarray:
+    """By how much each explanation is better grounded in its own source than in others.
+
+    An explanation of common words is grounded in any text; other texts' sources, drawn at random,
+    are what it is held against.
+
+    Parameters
+    ----------
+    explanations, sources : sequence of str, of length rows, at least two
+    repeats : int, default=20
+        Other sources for each explanation.
+    random_state : int, RandomState instance or None, default=None
+        Fixes the draws.
+
+    Returns
+    -------
+    ndarray of shape (rows,), float64
+        In [-1, 1]; NaN without content words.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two rows, or not as many sources as explanations.
+
+    Examples
+    --------
+    >>> groundedness_lift(["smoke here", "rain again"], ["smoke!", "rain!"], random_state=0)
+    array([0.5, 0.5])
+    """
+    own, null = _own_and_null(explanations, sources, repeats, random_state)
+    return own - null
+
+
+def groundedness_against_null(
+    explanations: Sequence[str],
+    sources: Sequence[str],
+    repeats: int = 20,
+    random_state: int | np.random.RandomState | None = None,
+) -> dict[str, float]:
+    """Mean groundedness, its null, and the lift; see :func:`groundedness_lift`.
+
+    Returns
+    -------
+    dict of str to float
+        ``groundedness``, ``null`` and ``lift``, over explanations with content words.
+
+    Examples
+    --------
+    >>> groundedness_against_null(["smoke here", "rain again"], ["smoke!", "rain!"])
+    {'groundedness': 0.5, 'null': 0.0, 'lift': 0.5}
+    """
+    own, null = _own_and_null(explanations, sources, repeats, random_state)
+    known = ~np.isnan(own)
+    if not known.any():
+        return dict.fromkeys(("groundedness", "null", "lift"), float("nan"))
+    return {
+        "groundedness": float(own[known].mean()),
+        "null": float(null[known].mean()),
+        "lift": float((own - null)[known].mean()),
+    }
+
+
+def _own_and_null(
+    explanations: Sequence[str],
+    sources: Sequence[str],
+    repeats: int,
+    random_state: int | np.random.RandomState | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    rows = len(explanations)
+    if rows != len(sources) or rows < 2:
+        raise ValueError(
+            f"there are {rows} explanations and {len(sources)} sources; pass one of each per row, "
+            "at least two."
+        )
+    said = [_content(explanation) for explanation in explanations]
+    met = [set(words(source)) for source in sources]
+    # Another row's source: 1 to rows - 1 places further on.
+    steps = check_random_state(random_state).randint(1, rows, size=(rows, repeats))
+    own = np.array([_share(said[row], met[row]) for row in range(rows)])
+    null = np.array(
+        [
+            np.mean([_share(said[row], met[(row + step) % rows]) for step in steps[row]])
+            for row in range(rows)
+        ]
+    )
+    return own, null
+
+
+def _content(text: str) -> list[str]:
+    return [w for w in words(text) if len(w) >= _LETTERS or any(c.isdigit() for c in w)]
+
+
+def _share(said: Sequence[str], met: set[str]) -> float:
+    return sum(word in met for word in said) / len(said) if said else float("nan")

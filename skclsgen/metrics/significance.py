@@ -1,0 +1,395 @@
+"""Whether a difference is one: DeLong's test, bootstrap, permutation, Holm, non-inferiority."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, logit
+from scipy.stats import norm, rankdata
+from scipy.stats import t as student
+from sklearn.utils import check_random_state
+
+from .targets import check_binary, check_groups
+
+__all__ = [
+    "Comparison",
+    "auroc_interval",
+    "delong_test",
+    "holm",
+    "non_inferior",
+    "paired_bootstrap",
+    "permutation_test",
+]
+
+#: Numbers of a table of random signs that are dealt with at a time.
+CHUNK = 2**22
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A difference, and what is known about it.
+
+    Attributes
+    ----------
+    difference : float
+    low, high : float
+        Ends of its confidence interval.
+    p_value : float
+        Of no difference, unless the function says otherwise.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+# --- AUROC ---------------------------------------------------------------------------------------
+
+
+def auroc_interval(
+    y_true: Any, proba: Any, groups: Any = None, level: float = 0.95
+) -> tuple[float, float, float]:
+    """AUROC and its confidence interval, from DeLong's variance on the logit scale.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (rows,)
+        0 or 1, both present.
+    proba : array-like of shape (rows,)
+        Scores; higher for 1.
+    groups : array-like of shape (rows,), optional
+        Sources of the rows; those of one source may depend on each other [2]_.
+    level : float, default=0.95
+
+    Returns
+    -------
+    tuple of float
+        AUROC, and the ends of the interval; a perfect one has no width.
+
+    References
+    ----------
+    .. [1] DeLong, DeLong, Clarke-Pearson, "Comparing the areas under two or more correlated
+       receiver operating characteristic curves", 1988, https://doi.org/10.2307/2531595
+    .. [2] Obuchowski, "Nonparametric analysis of clustered ROC curve data", 1997,
+       https://doi.org/10.2307/2533958
+
+    Examples
+    --------
+    >>> auroc, low, high = auroc_interval([0, 0, 0, 1, 1, 1], [0.1, 0.4, 0.5, 0.3, 0.8, 0.9])
+    >>> round(auroc, 3), bool(0 < low < auroc < high < 1)
+    (0.778, True)
+    """
+    aurocs, covariance = _delong(y_true, [proba], groups)
+    auroc, deviation = float(aurocs[0]), float(np.sqrt(covariance[0, 0]))
+    if auroc in (0.0, 1.0) or not deviation:
+        return auroc, auroc, auroc
+    half = norm.ppf((1 + level) / 2) * deviation / (auroc * (1 - auroc))
+    return auroc, float(expit(logit(auroc) - half)), float(expit(logit(auroc) + half))
+
+
+def delong_test(
+    y_true: Any, proba_a: Any, proba_b: Any, groups: Any = None, level: float = 0.95
+) -> Comparison:
+    """Test whether two sets of scores of the same rows have the same AUROC.
+
+    DeLong et al. 1988; of clustered rows Obuchowski 1997, see :func:`auroc_interval`. Placements
+    are found from ranks in O(n log n) (Sun, Xu, 2014, https://doi.org/10.1109/LSP.2014.2337313).
+
+    Parameters
+    ----------
+    y_true : array-like of shape (rows,)
+        0 or 1, both present.
+    proba_a, proba_b : array-like of shape (rows,)
+        Scores; higher for 1.
+    groups : array-like of shape (rows,), optional
+        Sources of the rows.
+    level : float, default=0.95
+
+    Returns
+    -------
+    Comparison
+        Of AUROC of a minus AUROC of b; two-sided.
+
+    Examples
+    --------
+    >>> found = delong_test([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.4], [0.1, 0.3, 0.2, 0.4])
+    >>> round(found.difference, 2), found.p_value > 0.05
+    (0.25, True)
+    """
+    aurocs, covariance = _delong(y_true, [proba_a, proba_b], groups)
+    difference = float(aurocs[0] - aurocs[1])
+    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    if variance <= 1e-18:  # the same order of rows; what is left is rounding
+        return Comparison(difference, difference, difference, float(abs(difference) < 1e-9))
+    deviation = variance**0.5
+    half = float(norm.ppf((1 + level) / 2)) * deviation
+    p_value = 2 * float(norm.sf(abs(difference) / deviation))
+    return Comparison(difference, difference - half, difference + half, p_value)
+
+
+def _delong(y_true: Any, scores: list[Any], groups: Any) -> tuple[np.ndarray, np.ndarray]:
+    """AUROC of each set of scores and their covariance, shapes (k,) and (k, k)."""
+    placed = []
+    for own in scores:
+        y, found = check_binary(y_true, own, both=True, unit=False)
+        placed.append(_placements(y == 1, found))
+    positive = y == 1
+    group = check_groups(groups, len(y))
+    ones, zeros = positive.sum(), (~positive).sum()
+    aurocs = np.array([own[positive].mean() for own in placed])
+    # Each group's sums of centred placements, over its positive and over its negative rows.
+    n_groups = int(group.max()) + 1
+    centred = [own - auroc for own, auroc in zip(placed, aurocs, strict=True)]
+    sums = np.array(
+        [
+            [np.bincount(group[of], own[of], minlength=n_groups) for of in (positive, ~positive)]
+            for own in centred
+        ]
+    )
+    total = sums[:, 0] / ones + sums[:, 1] / zeros
+    if groups is None or n_groups == len(y):
+        # Independent rows: DeLong's own divisors.
+        covariance = (sums[:, 0] @ sums[:, 0].T) / (ones * max(1, ones - 1))
+        covariance = covariance + (sums[:, 1] @ sums[:, 1].T) / (zeros * max(1, zeros - 1))
+    else:
+        covariance = total @ total.T * n_groups / max(1, n_groups - 1)
+    return aurocs, covariance
+
+
+def _placements(positive: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """For each row, the share of the other class that it is on the right side of; ties half."""
+    ones, zeros = positive.sum(), (~positive).sum()
+    among_all = rankdata(found)
+    own = np.empty(len(found))
+    own[positive] = (among_all[positive] - rankdata(found[positive])) / zeros
+    own[~positive] = 1 - (among_all[~positive] - rankdata(found[~positive])) / ones
+    return own
+
+
+# --- resampling ----------------------------------------------------------------------------------
+
+
+def paired_bootstrap(
+    statistic: Callable[..., float],
+    *arrays: Any,
+    groups: Any = None,
+    repeats: int = 2000,
+    level: float = 0.95,
+    random_state: int | np.random.RandomState | None = None,
+) -> Comparison:
+    """Interval and p-value of any difference, by drawing rows (or whole groups) again [1]_.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes the arrays, their rows drawn again, and returns a difference. Resamples for which it
+        is NaN (as AUROC is with one class) do not count.
+    *arrays : array-like of shape (rows, ...)
+    groups : array-like of shape (rows,), optional
+        Sources of the rows.
+    repeats : int, default=2000
+    level : float, default=0.95
+    random_state : int, RandomState instance or None, default=None
+        Fixes the draws.
+
+    Returns
+    -------
+    Comparison
+        Percentile interval; the p-value is twice the smaller share of resamples on either side of
+        0, one added to both counts.
+
+    References
+    ----------
+    .. [1] Efron, Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 13 and 16
+
+    Examples
+    --------
+    >>> a, b = np.arange(20.0), np.arange(20.0) - 1
+    >>> paired_bootstrap(lambda a, b: float((a - b).mean()), a, b, random_state=0).low
+    1.0
+    """
+    tables = [np.asarray(array) for array in arrays]
+    if not tables or len({len(table) for table in tables}) > 1:
+        raise ValueError(
+            f"arrays have {[len(table) for table in tables]} rows; pass at least one, all of the "
+            "same length."
+        )
+    index = check_groups(groups, len(tables[0]))
+    order = np.argsort(index, kind="stable")
+    members = np.split(order, np.cumsum(np.bincount(index))[:-1])
+    rng = check_random_state(random_state)
+    drawn = np.empty(repeats)
+    for turn in range(repeats):
+        rows = np.concatenate([members[g] for g in rng.randint(len(members), size=len(members))])
+        drawn[turn] = statistic(*(table[rows] for table in tables))
+    drawn = drawn[~np.isnan(drawn)]
+    if not len(drawn):
+        raise ValueError("statistic is NaN for every resample; use more rows.")
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    smaller = min((drawn <= 0).sum(), (drawn >= 0).sum())
+    p_value = min(1.0, 2 * (smaller + 1) / (len(drawn) + 1))
+    return Comparison(float(statistic(*tables)), float(low), float(high), float(p_value))
+
+
+def permutation_test(
+    values_a: Any,
+    values_b: Any,
+    groups: Any = None,
+    repeats: int = 10_000,
+    level: float = 0.95,
+    random_state: int | np.random.RandomState | None = None,
+) -> Comparison:
+    """Test whether paired values have the same mean, by exchanging them within pairs [1]_.
+
+    All exchanges are tried if there are no more than ``repeats``, else that many at random, the
+    given one counting among them. Groups are exchanged as a whole.
+
+    Parameters
+    ----------
+    values_a, values_b : array-like of shape (rows,)
+    groups : array-like of shape (rows,), optional
+        Sources of the rows.
+    repeats : int, default=10000
+    level : float, default=0.95
+        Of the interval, which is Student's over groups.
+    random_state : int, RandomState instance or None, default=None
+        Fixes the exchanges.
+
+    Returns
+    -------
+    Comparison
+        Of the mean of a minus the mean of b; two-sided.
+
+    References
+    ----------
+    .. [1] Good, "Permutation, Parametric and Bootstrap Tests of Hypotheses", 2005, chapter 3
+
+    Examples
+    --------
+    >>> permutation_test([1.0, 2.0, 4.0], [0.0, 0.0, 0.0]).p_value
+    0.25
+    """
+    a, b = np.asarray(values_a, dtype=float), np.asarray(values_b, dtype=float)
+    if a.shape != b.shape or a.ndim != 1 or not len(a):
+        raise ValueError(
+            f"values_a and values_b have the shapes {a.shape} and {b.shape}; pass one value of "
+            "each per row, at least one."
+        )
+    difference, low, high, sums = _mean_and_interval(a - b, groups, level)
+    if 2 ** min(len(sums), 62) <= repeats:
+        signs = 1 - 2 * ((np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums))) & 1)
+        found, extra = np.abs(signs @ sums), 0
+    else:
+        rng = check_random_state(random_state)
+        step = max(1, CHUNK // len(sums))
+        sizes = [min(step, repeats - start) for start in range(0, repeats, step)]
+        drawn = (1 - 2 * rng.randint(2, size=(size, len(sums))) for size in sizes)
+        found, extra = np.concatenate([np.abs(signs @ sums) for signs in drawn]), 1
+    as_far = (found >= abs(sums.sum()) * (1 - 1e-12) - 1e-300).sum()
+    p_value = float((as_far + extra) / (len(found) + extra))
+    return Comparison(difference, low, high, p_value)
+
+
+def non_inferior(
+    differences: Any, margin: float, groups: Any = None, level: float = 0.95
+) -> Comparison:
+    """Test whether a cost rose by less than a margin.
+
+    Not finding a rise proves nothing; finding that it is below a margin does [1]_.
+
+    Parameters
+    ----------
+    differences : array-like of shape (rows,)
+        New cost minus old; more is worse.
+    margin : float, > 0
+        The rise that would matter.
+    groups : array-like of shape (rows,), optional
+        Sources of the rows.
+    level : float, default=0.95
+        Of the interval, which is two-sided.
+
+    Returns
+    -------
+    Comparison
+        ``difference`` is the mean rise; ``p_value`` is one-sided, of a rise by ``margin`` or more.
+
+    References
+    ----------
+    .. [1] Wellek, "Testing Statistical Hypotheses of Equivalence and Noninferiority", 2010,
+       chapter 2
+
+    Examples
+    --------
+    >>> found = non_inferior([0.0, 0.01, -0.01, 0.02, 0.0, 0.01], margin=0.05)
+    >>> round(found.difference, 3), found.p_value < 0.001
+    (0.005, True)
+    """
+    rises = np.asarray(differences, dtype=float)
+    if rises.ndim != 1 or len(rises) < 2 or not margin > 0:
+        raise ValueError(
+            f"differences has the shape {rises.shape} and margin is {margin}; pass at least two "
+            "differences and a margin above 0."
+        )
+    mean, low, high, sums = _mean_and_interval(rises, groups, level)
+    deviation = _deviation(sums, mean, rises, groups)
+    if not deviation:
+        return Comparison(mean, low, high, float(mean >= margin))
+    p_value = float(student.cdf((mean - margin) / deviation, len(sums) - 1))
+    return Comparison(mean, low, high, p_value)
+
+
+def _mean_and_interval(
+    values: np.ndarray, groups: Any, level: float
+) -> tuple[float, float, float, np.ndarray]:
+    """Mean over rows, its interval by Student over groups, and the groups' sums."""
+    index = check_groups(groups, len(values))
+    sums: np.ndarray = np.bincount(index, values)
+    mean = float(values.mean())
+    if len(sums) < 2:
+        return mean, float("-inf"), float("inf"), sums
+    half = student.ppf((1 + level) / 2, len(sums) - 1) * _deviation(sums, mean, values, groups)
+    return mean, float(mean - half), float(mean + half), sums
+
+
+def _deviation(sums: np.ndarray, mean: float, values: np.ndarray, groups: Any) -> float:
+    """Standard error of the mean over rows whose groups are independent."""
+    sizes = np.bincount(check_groups(groups, len(values)))
+    residuals = sums - sizes * mean
+    n_groups = len(sums)
+    return float(np.sqrt((residuals**2).sum() * n_groups / (n_groups - 1)) / len(values))
+
+
+def holm(p_values: Any) -> np.ndarray:
+    """Adjust p-values for being several, so that any false alarm is as unlikely as one [1]_.
+
+    Parameters
+    ----------
+    p_values : array-like of shape (tests,)
+        NaN stays NaN and does not count.
+
+    Returns
+    -------
+    ndarray of shape (tests,), float64
+        In the same order; at most 1.
+
+    References
+    ----------
+    .. [1] Holm, "A simple sequentially rejective multiple test procedure", 1979,
+       https://www.jstor.org/stable/4615733
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03])
+    array([0.03, 0.06, 0.06])
+    """
+    found = np.asarray(p_values, dtype=float)
+    adjusted = np.full(found.shape, np.nan)
+    known = np.flatnonzero(~np.isnan(found))
+    order = known[np.argsort(found[known], kind="stable")]
+    scaled = found[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(scaled))
+    return adjusted

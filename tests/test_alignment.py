@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from skclsgen.metrics import (
+    alignment_scores,
+    flip_rate,
+    mask_labels,
+    stated_label,
+    stratified_alignment,
+)
+
+SUPPORT = ["supported", "not supported"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "label"),
+    [
+        ("supported. The trial met its endpoint.", 0),
+        ("Not supported. It was not.", 1),
+        (' "not supported", I think, though some say supported', 1),
+        ("I say it is not supported.", 1),
+        ("It is supported.", 0),
+        ("It is unsupported.", None),
+        ("Supported or not supported?", 0),
+        ("Either not supported or supported", None),
+        ("", None),
+        ("NOT\nsupported", 1),
+    ],
+)
+def test_a_reply_states_the_label_it_opens_with_or_the_only_one_it_names(reply, label):
+    assert stated_label(reply, SUPPORT) == label
+
+
+def test_labels_are_whole_words():
+    assert stated_label("a non-toxic thing", ["toxic", "fine"]) is None
+    assert stated_label("credit", ["red", "blue"]) is None
+    assert stated_label("red!", ["red", "blue"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "masked"),
+    [
+        (
+            "This entails that; it contradicts.",
+            ["entailment", "contradiction"],
+            "This ... that; it ....",
+        ),
+        ("A contradictory ENTAILMENT", ["entailment", "contradiction"], "A ... ..."),
+        ("It is not supported here", SUPPORT, "It is ... here"),
+        ("in credit, red", ["red", "blue"], "in credit, ..."),
+        ("non-toxic and toxic", ["toxic", "fine"], "non-toxic and ..."),
+        ("nothing to hide", SUPPORT, "nothing to hide"),
+    ],
+)
+def test_labels_and_their_relatives_are_hidden(text, labels, masked):
+    assert mask_labels(text, labels) == masked
+
+
+def test_what_is_hidden_may_hold_any_character():
+    assert mask_labels("a+b (c) \\1", ["a+b", "(c)"], mask="\\1") == "\\1 \\1 \\1"
+
+
+def test_alignment_worked_by_hand():
+    proba, observed = [0.9, 0.8, 0.6, 0.3, 0.2, 0.1], [1, 1, 0, 1, 0, None]
+    scores = alignment_scores(proba, observed)
+    # Observed ones at .9 .8 .3, zeros at .6 .2: five of six pairs in order.
+    assert scores["auroc_alignment"] == pytest.approx(5 / 6)
+    # Head 1 1 1 0 0 0, observed 1 1 0 1 0 none: three of six agree; by chance
+    # (3/6)(3/6) + (3/6)(2/6) = 15/36.
+    assert scores["kappa"] == pytest.approx((3 / 6 - 15 / 36) / (1 - 15 / 36))
+    assert scores["agreement"] == 0.5
+    assert scores["unparseable"] == pytest.approx(1 / 6)
+
+
+def test_alignment_that_cannot_be_told_is_no_number():
+    same = alignment_scores([0.9, 0.8], [1, 1])
+    assert np.isnan(same["auroc_alignment"])
+    assert np.isnan(same["kappa"])
+    none = alignment_scores([0.9, 0.2], [None, None])
+    assert np.isnan(none["auroc_alignment"])
+    assert none["kappa"] == 0
+    with pytest.raises(ValueError, match="3 observed labels"):
+        alignment_scores([0.9, 0.8], [1, 1, 0])
+
+
+def test_texts_follow_what_they_were_asked():
+    assert flip_rate([1, 0, 1, 0], [1, 0, 0, None]) == 0.5
+    with pytest.raises(ValueError, match="one of each per row"):
+        flip_rate([], [])
+
+
+def test_strata_tell_following_the_head_from_knowing_the_truth():
+    truth, proba = [1, 0, 1, 0], [0.9, 0.1, 0.2, 0.8]
+    knows = stratified_alignment(truth, proba, truth)
+    follows = stratified_alignment(truth, proba, [1, 0, 0, 1])
+    assert [knows[s]["agreement"] for s in ("right", "wrong")] == [1, 0]
+    assert [follows[s]["agreement"] for s in ("right", "wrong")] == [1, 1]
+    assert knows["right"]["rows"] == knows["wrong"]["rows"] == 2
+    perfect = stratified_alignment([1, 0], [0.9, 0.1], [1, 0])["wrong"]
+    assert perfect["rows"] == 0
+    assert np.isnan(perfect["agreement"])

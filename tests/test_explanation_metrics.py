@@ -1,0 +1,132 @@
+"""Simulatability, fluency, grounding, overlap."""
+
+import numpy as np
+import pytest
+
+from skclsgen.metrics import (
+    distinct_n,
+    flesch_reading_ease,
+    fluency_scores,
+    groundedness,
+    groundedness_against_null,
+    groundedness_lift,
+    las_terms,
+    leakage_adjusted_simulatability,
+    overlap_scores,
+    repetition,
+)
+
+
+def test_simulatability_worked_by_hand():
+    """Leaking rows 0 to 3, of which one is gained; others 4 and 5, of which one is lost."""
+    targets = np.array([1, 1, 0, 0, 1, 0])
+    explanation = np.array([1, 1, 0, 0, 0, 1])
+    text = np.array([1, 0, 0, 0, 1, 1])
+    both = np.array([1, 1, 0, 0, 0, 1])
+    found = leakage_adjusted_simulatability(targets, text, explanation, both)
+    assert found == pytest.approx(
+        {"leaking": 0.25, "nonleaking": -0.5, "las": -0.125, "share_leaking": 4 / 6}
+    )
+    terms = las_terms(targets, text, explanation, both)
+    assert terms.mean() == pytest.approx(-0.125)
+    assert terms[[0, 2, 3, 5]].tolist() == [0, 0, 0, 0]
+
+
+def test_an_explanation_that_only_leaks_counts_half():
+    """Leaking alone cannot give more than the leaking group's share of the mean."""
+    targets = np.array([0, 1] * 10)
+    text = np.zeros(20, dtype=int)
+    leaking = targets.copy()
+    leaking[:2] = 1 - leaking[:2]
+    found = leakage_adjusted_simulatability(targets, text, leaking, leaking)
+    raw = (leaking == targets).mean() - (text == targets).mean()
+    assert found["las"] < raw
+
+
+def test_one_group_alone_is_the_score():
+    found = leakage_adjusted_simulatability([1, 0], [0, 0], [1, 0], [1, 0])
+    assert found["las"] == found["leaking"] == 0.5
+    assert np.isnan(found["nonleaking"])
+    assert las_terms([1, 0], [0, 0], [1, 0], [1, 0]).tolist() == [1, 0]
+    with pytest.raises(ValueError, match="one of each per row"):
+        las_terms([1, 0], [0], [1, 0], [1, 0])
+
+
+def test_repetition_and_variety_worked_by_hand():
+    assert repetition("a b c d") == 0
+    assert repetition("A b, a b. a B") == pytest.approx(2 / 4)  # aba bab aba bab
+    assert repetition("two words") == 0
+    assert distinct_n(["a b a b", "a b"]) == pytest.approx(2 / 4)
+    assert distinct_n(["a b c", "d e f"], length=4) == pytest.approx(1.0)
+    assert distinct_n(["a b a b"] * 3, length=2) == 1.0
+    assert np.isnan(distinct_n(["one", ""]))
+
+
+def test_reading_ease_worked_by_hand():
+    # Nine words, two sentences, fourteen syllables.
+    text = "The little table fell. People heard it many miles."
+    expected = 206.835 - 1.015 * 9 / 2 - 84.6 * 13 / 9
+    assert flesch_reading_ease(text) == pytest.approx(expected)
+    assert np.isnan(flesch_reading_ease("..."))
+    easy, hard = "The cat sat. It slept.", "Institutional heterogeneity necessitates evaluation."
+    assert flesch_reading_ease(easy) > 80 > 0 > flesch_reading_ease(hard)
+
+
+def test_a_looping_sentence_reads_easily_and_repeats():
+    """Why reading ease never stands alone."""
+    loop = "the man is on the bike and " * 6
+    scores = fluency_scores([loop], ended=[False])
+    assert scores["repetition"] > 0.6
+    assert flesch_reading_ease("The man is on the bike.") > 90
+    assert (scores["ended"], scores["empty"], scores["words"]) == (0, 0, 42)
+    with pytest.raises(ValueError, match="texts is empty"):
+        fluency_scores([])
+
+
+def test_groundedness_counts_content_words():
+    assert groundedness("The man rides a bike in 2019", "A MAN rides, 2019") == pytest.approx(2 / 3)
+    assert np.isnan(groundedness("he is", "he is here"))
+
+
+def test_groundedness_is_held_against_other_sources():
+    sources = [f"word{i} common thing" for i in range(30)]
+    own = [f"word{i} happened" for i in range(30)]
+    general = ["common thing"] * 30
+    assert groundedness_against_null(own, sources, random_state=0) == {
+        "groundedness": 0.5,
+        "null": 0.0,
+        "lift": 0.5,
+    }
+    assert groundedness_against_null(general, sources, random_state=0)["lift"] == 0
+    lift = groundedness_lift([*own[:-1], "no"], sources, random_state=0)
+    assert np.isnan(lift[-1])
+    assert (lift[:-1] == 0.5).all()
+    first, second = (groundedness_lift(own, sources[::-1], random_state=s) for s in (0, 0))
+    assert np.array_equal(first, second)
+    with pytest.raises(ValueError, match="at least two"):
+        groundedness_lift(["one"], ["one"])
+
+
+def test_overlap_worked_by_hand():
+    pytest.importorskip("rouge_score", reason="the benchmark extra is not installed")
+    found = overlap_scores(
+        ["the cat sat on the mat", "no"], [["a dog", "the cat sat on a mat"], ["yes"]]
+    )
+    # First row: 5 of 6 words, 3 of 5 pairs of words, longest common run of 5; second row: none.
+    assert found["rouge_1"] == pytest.approx(5 / 6 / 2)
+    assert found["rouge_2"] == pytest.approx(3 / 5 / 2)
+    assert found["rouge_l"] == pytest.approx(5 / 6 / 2)
+    same = overlap_scores(["a man rides his red bike"], [["a man rides his red bike"]])
+    assert same == pytest.approx({"rouge_1": 1, "rouge_2": 1, "rouge_l": 1, "bleu": 100})
+    # BLEU of one sentence: precisions 5/6, 3/5, 2/4, 1/3, no brevity penalty.
+    found = overlap_scores(["the cat sat on the mat"], [["the cat sat on a mat"]])
+    assert found["bleu"] == pytest.approx(100 * (5 / 6 * 3 / 5 * 2 / 4 * 1 / 3) ** 0.25)
+
+
+def test_overlap_needs_references():
+    pytest.importorskip("rouge_score", reason="the benchmark extra is not installed")
+    with pytest.raises(ValueError, match="references for 0"):
+        overlap_scores(["a"], [])
+    with pytest.raises(ValueError, match="none for any row"):
+        overlap_scores(["a"], [[]])
+    assert overlap_scores(["a b", "c"], [["a b"], []])["rouge_1"] == 1

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+import torch
+
+from skclsgen import CLSGenClassifier
+from skclsgen.exceptions import InvalidTextError
+from skclsgen.metrics import language_change
+
+TEXTS = ["The capital of France is Paris.", "Water boils at 100 degrees, or somewhat below."]
+
+
+def tuned(tiny, data, **changes):
+    texts, labels, _ = data
+    options = {"epochs": 2, "learning_rate": 3e-3, "lora_layers": "all", "random_state": 0}
+    options |= {"dtype": "float32", "rationales": None} | changes
+    reasons = [f"because of {label}" for label in labels]
+    return CLSGenClassifier(tiny, **options).fit(texts, labels, explanations=reasons)
+
+
+def test_untrained_adapters_change_nothing(tiny, data):
+    change = language_change(tuned(tiny, data, epochs=0), TEXTS)
+    assert change.change == pytest.approx([0, 0], abs=1e-5)
+    assert change.kl == pytest.approx([0, 0], abs=1e-5)
+
+
+def test_both_models_are_read_token_by_token(tiny, data):
+    """Against the models' own forward passes, whole distributions included."""
+    clf = tuned(tiny, data)
+    change = language_change(clf, TEXTS)
+    live = clf._network.live()
+    bos = live.base.tokenizer.bos_token_id
+    for row, text in enumerate(TEXTS):
+        ids = live.encoder.plain_ids(text)
+        with torch.no_grad():
+            whole = torch.tensor([[bos, *ids]])
+            tables = [
+                lm(whole).logits[0].log_softmax(dim=-1)[1:-1] for lm in (live.base.lm, live.net.lm)
+            ]
+        nll = [-float(table[torch.arange(len(ids) - 1), ids[1:]].mean()) for table in tables]
+        # The adapters are not active on the prefix, here the one token in front.
+        assert change.base[row] == pytest.approx(nll[0], rel=1e-4)
+        assert change.tuned[row] == pytest.approx(nll[1], rel=1e-2)
+        kl = (tables[0].exp() * (tables[0] - tables[1])).sum(dim=1).mean()
+        assert change.kl[row] == pytest.approx(float(kl), rel=0.2)
+        assert change.tokens[row] == len(ids) - 1
+    assert (change.kl > 0).all()
+
+
+def test_long_texts_are_cut_and_chunks_change_nothing(tiny, data, monkeypatch):
+    clf = tuned(tiny, data)
+    whole = language_change(clf, TEXTS, max_length=12)
+    assert whole.tokens.tolist() == [11, 11]
+    monkeypatch.setattr("skclsgen.metrics.forgetting.CHUNK", 1200)  # three tokens
+    parts = language_change(clf, TEXTS, max_length=12)
+    np.testing.assert_allclose(parts.kl, whole.kl, rtol=1e-5)
+
+
+def test_texts_that_predict_nothing_are_refused(tiny, data):
+    clf = tuned(tiny, data, epochs=0)
+    with pytest.raises(ValueError, match=r"texts\[1\] is a single token"):
+        language_change(clf, [TEXTS[0], "a"])
+    with pytest.raises(InvalidTextError, match="texts is empty"):
+        language_change(clf, [])
