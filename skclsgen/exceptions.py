@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "BaseModelMismatchError",
     "CLSGenError",
+    "DatasetError",
     "FallbackWarning",
     "InvalidExplanationsError",
     "InvalidLabelsError",
@@ -52,6 +53,10 @@ class SavedModelError(CLSGenError, OSError):
 
 class BaseModelMismatchError(CLSGenError, ValueError):
     """The base model at hand is not the one the classifier was trained on."""
+
+
+class DatasetError(CLSGenError, OSError):
+    """A data set's file is missing, cannot be downloaded, or is not what it should be."""
 
 
 class TrainingDivergedError(CLSGenError, ArithmeticError):
