@@ -22,6 +22,8 @@ from .fitting import learn, new_network
 from .inputs import TrainingRows
 from .parameters import check_number, check_parameters
 from .persistence import load_classifier, save_classifier
+from .rationales import RationaleReport
+from .training import History
 
 __all__ = ["CLSGenClassifier"]
 
@@ -272,7 +274,7 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
                     "warm_start=False."
                 )
             network = self._network
-        history, report = learn(self, network, rows)
+        history, report = self._learn(network, rows)
         self.classes_ = classes
         self.base_model_ = network.live().base.info.to_dict()
         self.history_ = {name: values for name, values in asdict(history).items() if values}
@@ -284,6 +286,9 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         self._network = network
         self._keep_column_names(X)
         return self
+
+    def _learn(self, network: FittedNetwork, rows: TrainingRows) -> tuple[History, RationaleReport]:
+        return learn(self, network, rows)
 
     # --- predicting ------------------------------------------------------------------------------
 

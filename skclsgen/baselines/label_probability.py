@@ -1,0 +1,87 @@
+"""The probability of the labels' words, with and without contextual calibration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy.special import log_softmax, logsumexp
+
+from ..backbone import DEFAULT_MODEL
+from .prompted import PromptedClassifier
+
+__all__ = ["CONTENT_FREE", "LabelProbability"]
+
+#: Texts that say nothing about any label, as in the paper (which also uses the empty one).
+CONTENT_FREE = ("N/A", "[MASK]", "-")
+
+
+class LabelProbability(PromptedClassifier):
+    """How likely the base model finds each label's words behind the prompt.
+
+    The prompt is that of :class:`~skclsgen.CLSGenClassifier`. With calibration, each label's
+    probability is divided by what the model gives it for texts without content, equation 1 of
+    Zhao et al. with ``W = diag(p)^-1`` and ``b = 0`` [1]_.
+
+    Parameters
+    ----------
+    model : str or path, default="HuggingFaceTB/SmolLM2-135M-Instruct"
+        Base model, as for :class:`~skclsgen.CLSGenClassifier`.
+    calibrate : bool, default=True
+        Divide by the probabilities of texts without content.
+    label_names, max_length, device, dtype, verbose
+        As for :class:`~skclsgen.CLSGenClassifier`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+
+    References
+    ----------
+    .. [1] Zhao, Wallace, Feng, Klein, Singh, "Calibrate Before Use: Improving Few-Shot Performance
+       of Language Models", ICML 2021, https://arxiv.org/abs/2102.09690
+
+    Examples
+    --------
+    >>> from skclsgen.baselines import LabelProbability
+    >>> clf = LabelProbability().fit(["Smoke is rising!", "Any news?"], ["urgent", "routine"])
+    >>> clf.predict_proba(["The charger is on fire!"]).shape
+    (1, 2)
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        calibrate: bool = True,
+        label_names: Mapping[Any, str] | None = None,
+        max_length: int | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(
+            model,
+            label_names=label_names,
+            max_length=max_length,
+            device=device,
+            dtype=dtype,
+            verbose=verbose,
+        )
+        self.calibrate = calibrate
+
+    def _scores(self, texts: list[str]) -> np.ndarray:
+        found = self._log_proba(texts)
+        if not self.calibrate:
+            return found
+        neutral = self._log_proba(list(CONTENT_FREE))
+        return found - (logsumexp(neutral, axis=0) - np.log(len(neutral)))
+
+    def _log_proba(self, texts: list[str]) -> np.ndarray:
+        question = self._question()
+        labels = [question.encoder.opening(label) for label in range(len(self._words))]
+        with self._bar(len(texts), "label words") as bar:
+            return log_softmax(question.choices(texts, labels, bar), axis=1)

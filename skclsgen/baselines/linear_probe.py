@@ -1,0 +1,155 @@
+"""A linear probe: logistic regression on what the frozen base model makes of the prompt."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import log_softmax
+from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
+
+from ..backbone import DEFAULT_MODEL
+from ..packing import PackedRows
+from ..reading import batches_by_length
+from .prompted import PromptedClassifier, Question
+from .regression import regression_on
+
+__all__ = ["LinearProbe"]
+
+
+class LinearProbe(PromptedClassifier):
+    """Logistic regression on the base model's hidden state at the decision token [1]_.
+
+    The prompt is that of :class:`~skclsgen.CLSGenClassifier`; nothing in the model is trained.
+    The layer is chosen among ``layers`` by cross-validated log-loss, so is the penalty.
+
+    Parameters
+    ----------
+    model : str or path, default="HuggingFaceTB/SmolLM2-135M-Instruct"
+        Base model, as for :class:`~skclsgen.CLSGenClassifier`.
+    layers : tuple of float, default=(0.25, 0.5, 0.75, 1.0)
+        Depths to choose from, as shares of the layers; 1 is behind the final norm.
+    label_names, max_length, device, dtype, verbose
+        As for :class:`~skclsgen.CLSGenClassifier`.
+    random_state : int, RandomState instance or None, default=None
+        Fixes the folds.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    layer_ : float
+        The depth that was chosen.
+
+    References
+    ----------
+    .. [1] Alain, Bengio, "Understanding intermediate layers using linear classifier probes", 2016,
+       https://arxiv.org/abs/1610.01644
+
+    Examples
+    --------
+    >>> from skclsgen.baselines import LinearProbe
+    >>> clf = LinearProbe().fit(["Smoke is rising!", "Any news?"], ["urgent", "routine"])
+    >>> clf.predict_proba(["The charger is on fire!"]).shape
+    (1, 2)
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        layers: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0),
+        label_names: Mapping[Any, str] | None = None,
+        max_length: int | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(
+            model,
+            label_names=label_names,
+            max_length=max_length,
+            device=device,
+            dtype=dtype,
+            verbose=verbose,
+        )
+        self.layers = layers
+        self.random_state = random_state
+
+    def _learn(self, texts: list[str], labels: np.ndarray) -> None:
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        features = self._features(texts)
+        losses = [0.0]
+        if len(self.layers) > 1 and np.bincount(labels).min() > 1:
+            folds = StratifiedKFold(
+                min(5, int(np.bincount(labels).min())), shuffle=True, random_state=seed
+            )
+            losses = [log_loss(labels, _held_out(own, labels, folds, seed)) for own in features]
+        best = int(np.argmin(losses))
+        self.layer_ = self.layers[best] if len(losses) > 1 else self.layers[-1]
+        chosen = features[list(self.layers).index(self.layer_)]
+        self._regression = regression_on(StandardScaler(), random_state=seed).fit(chosen, labels)
+
+    def _scores(self, texts: list[str]) -> np.ndarray:
+        chosen = self._features(texts)[list(self.layers).index(self.layer_)]
+        return log_softmax(self._regression.predict_log_proba(chosen), axis=1)
+
+    def _features(self, texts: list[str]) -> list[np.ndarray]:
+        """Hidden states at the decision token by layer, each of shape (texts, width), float32."""
+        question = self._question()
+        prompts = question.encoder.encode(texts)
+        found: list[list[np.ndarray]] = [[] for _ in self.layers]
+        order: list[int] = []
+        with self._bar(len(prompts), "reading") as bar:
+            for batch in batches_by_length([len(prompt) for prompt in prompts]):
+                rows = question.model.pack([(prompts[row], ()) for row in batch])
+                states = _decision_states(question, rows, self.layers)
+                for own, part in zip(found, states, strict=True):
+                    own.append(part.float().cpu().numpy())
+                order += batch
+                bar.update(len(batch))
+        back = np.argsort(order)
+        return [np.concatenate(own)[back] for own in found]
+
+
+def _held_out(
+    features: np.ndarray, labels: np.ndarray, folds: StratifiedKFold, seed: int
+) -> np.ndarray:
+    regression = regression_on(StandardScaler(), random_state=seed)
+    return cross_val_predict(regression, features, labels, cv=folds, method="predict_proba")
+
+
+@torch.no_grad()
+def _decision_states(
+    question: Question, rows: PackedRows, layers: tuple[float, ...]
+) -> list[torch.Tensor]:
+    """Return the states of several layers where the prompts end, each of shape (rows, width)."""
+    met: list[tuple[torch.Tensor, ...]] = []
+
+    def all_layers(_: slice, **inputs: Any) -> torch.Tensor:
+        out = question.model.decoder(**inputs, output_hidden_states=True)
+        met.append(out.hidden_states)
+        states: torch.Tensor = out.last_hidden_state
+        return states
+
+    question.model.run(rows, all_layers)
+    depth = len(met[0]) - 1
+    places = rows.decisions()
+    # Rows that cannot be packed come one by one, each with filler behind it or none.
+    parts = [rows.lengths] if question.base.packs else [[length] for length in rows.lengths]
+    return [
+        torch.cat(
+            [
+                states[round(layer * depth)][0, : sum(part)]
+                for states, part in zip(met, parts, strict=True)
+            ]
+        )[places]
+        for layer in layers
+    ]

@@ -1,0 +1,250 @@
+"""Scores from comparisons: which of two texts is rather a label's, which answer is surer.
+
+Every text meets the same few training texts, in both orders, and is rated as players are (Elo).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.special import expit
+from sklearn.utils import check_random_state
+
+from ..backbone import DEFAULT_MODEL
+from .label_probability import LabelProbability
+from .prompted import PromptedClassifier, Question
+
+__all__ = ["PairwiseTournament", "RelativeConfidence", "elo_ratings"]
+
+#: Points that make ten to one, and the most points a game moves, as in chess.
+SCALE, STEP = 400.0, 32.0
+
+
+def elo_ratings(wins: np.ndarray, opponents: np.ndarray, rounds: int = 1) -> np.ndarray:
+    """Rate players that all met the same opponents, whose ratings stay what they are.
+
+    After each game a player's rating moves by ``32 (w - 1 / (1 + 10^((R_o - R) / 400)))`` [1]_.
+
+    Parameters
+    ----------
+    wins : ndarray of shape (players, opponents)
+        Probability that the player won, in [0, 1].
+    opponents : ndarray of shape (opponents,)
+        Their ratings.
+    rounds : int, default=1
+        How often the games are gone through.
+
+    Returns
+    -------
+    ndarray of shape (players,)
+        From 0 up and down; 400 points more are odds of ten to one.
+
+    References
+    ----------
+    .. [1] Elo, "The Rating of Chessplayers, Past and Present", 1978;
+       https://en.wikipedia.org/wiki/Elo_rating_system
+
+    Examples
+    --------
+    >>> elo_ratings(np.array([[1.0, 1.0], [0.5, 0.5]]), np.zeros(2)).round(1)
+    array([31.3,  0. ])
+    """
+    ratings = np.zeros(len(wins))
+    for _ in range(rounds):
+        for game, opponent in enumerate(opponents):
+            expected = expit((ratings - opponent) * np.log(10) / SCALE)
+            ratings = ratings + STEP * (wins[:, game] - expected)
+    return ratings
+
+
+class PairwiseClassifier(PromptedClassifier):
+    """Base class of classifiers that have the base model compare texts, two by two."""
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        opponents: int = 8,
+        label_names: Mapping[Any, str] | None = None,
+        max_length: int | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(
+            model,
+            label_names=label_names,
+            max_length=max_length,
+            device=device,
+            dtype=dtype,
+            verbose=verbose,
+        )
+        self.opponents = opponents
+        self.random_state = random_state
+
+    def _learn(self, texts: list[str], labels: np.ndarray) -> None:
+        """Draw opponents, as many of each class as there are."""
+        rng = check_random_state(self.random_state)
+        order = rng.permutation(len(texts))
+        rank = np.empty(len(texts), dtype=int)  # the how-manieth of its class each text is
+        for label in range(len(self._words)):
+            own = order[labels[order] == label]
+            rank[own] = np.arange(len(own))
+        chosen = order[np.argsort(rank[order], kind="stable")][: self.opponents]
+        self._opponents = [texts[row] for row in chosen]
+
+    def _ratings(
+        self, question: Question, entries: Sequence[str], opponents: Sequence[str]
+    ) -> np.ndarray:
+        """Ratings of entries that each meet all opponents, shape (entries,)."""
+        total = 2 * (len(entries) + len(opponents)) * len(opponents)
+        with self._bar(total, "comparing") as bar:
+
+            def wins(first: Sequence[str]) -> np.ndarray:
+                return _wins(question, first, opponents, bar)
+
+            among = wins(opponents)
+            np.fill_diagonal(among, 0.5)
+            rated = elo_ratings(among, np.zeros(len(opponents)))
+            return elo_ratings(wins(entries), rated)
+
+
+def _wins(question: Question, first: Sequence[str], second: Sequence[str], bar: Any) -> np.ndarray:
+    """Probability that the model prefers the first of a pair, shape (first, second).
+
+    Each pair is shown in both orders, and the mean of the log-odds counts, so that a liking for
+    what comes first cancels.
+    """
+    # Halves of the room, or a pair that is too long would lose one's end and the other's start.
+    half = max(1, question.encoder.room // 2 - 16)
+    short = {text: question.shortened(text, half) for text in {*first, *second}}
+    pairs = [(short[a], short[b]) for a in first for b in second]
+    odds = np.zeros(len(pairs))
+    for sign, ordered in ((1, pairs), (-1, [(b, a) for a, b in pairs])):
+        shown = [f"1: {a}\n\n2: {b}" for a, b in ordered]
+        found = question.choices(shown, question.encoder.label_ids, bar)
+        odds += sign * (found[:, 0] - found[:, 1]) / 2
+    return expit(odds).reshape(len(first), len(second))
+
+
+class PairwiseTournament(PairwiseClassifier):
+    """Which of two texts is rather a label's, asked of each text and a few training texts.
+
+    A class's score is the text's Elo rating in a tournament about that class; two classes have
+    one tournament. The training texts' labels are not used.
+
+    Parameters
+    ----------
+    model : str or path, default="HuggingFaceTB/SmolLM2-135M-Instruct"
+        Base model, as for :class:`~skclsgen.CLSGenClassifier`.
+    opponents : int, default=8
+        Training texts that every text is compared with, in both orders.
+    label_names, max_length, device, dtype, verbose
+        As for :class:`~skclsgen.CLSGenClassifier`.
+    random_state : int, RandomState instance or None, default=None
+        Draws the opponents.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+
+    See Also
+    --------
+    elo_ratings : How games become ratings.
+
+    Examples
+    --------
+    >>> from skclsgen.baselines import PairwiseTournament
+    >>> clf = PairwiseTournament(opponents=2, random_state=0)
+    >>> clf = clf.fit(["Smoke is rising!", "Any news?"], ["urgent", "routine"])
+    >>> clf.predict_proba(["The charger is on fire!"]).shape
+    (1, 2)
+    """
+
+    def _scores(self, texts: list[str]) -> np.ndarray:
+        scores = np.zeros((len(texts), len(self._words)))
+        asked = range(1, 2) if len(self._words) == 2 else range(len(self._words))
+        for label in asked:
+            instruction = (
+                f'Say which of the two texts is rather to be labelled "{self._words[label]}".'
+            )
+            question = self._question(instruction, "Text", ("1", "2"))
+            ratings = self._ratings(question, texts, self._opponents)
+            scores[:, label] = ratings * np.log(10) / SCALE
+        return scores
+
+
+class RelativeConfidence(PairwiseClassifier):
+    """The base model's own labels, ranked by which of two it is surer of [1]_.
+
+    Its label of a text is the most probable one by :class:`LabelProbability`. Each answer is
+    compared with its answers to a few training texts; the Elo rating is the confidence.
+
+    Parameters
+    ----------
+    model : str or path, default="HuggingFaceTB/SmolLM2-135M-Instruct"
+        Base model, as for :class:`~skclsgen.CLSGenClassifier`.
+    opponents : int, default=8
+        Training texts whose answers every answer is compared with, in both orders.
+    label_names, max_length, device, dtype, verbose
+        As for :class:`~skclsgen.CLSGenClassifier`.
+    random_state : int, RandomState instance or None, default=None
+        Draws the opponents.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+
+    References
+    ----------
+    .. [1] Shrivastava, Kumar, Liang, "Language Models Prefer What They Know: Relative Confidence
+       Estimation via Confidence Preferences", 2025, https://arxiv.org/abs/2502.01126
+
+    Examples
+    --------
+    >>> from skclsgen.baselines import RelativeConfidence
+    >>> clf = RelativeConfidence(opponents=2, random_state=0)
+    >>> clf = clf.fit(["Smoke is rising!", "Any news?"], ["urgent", "routine"])
+    >>> clf.predict_proba(["The charger is on fire!"]).shape
+    (1, 2)
+    """
+
+    def _learn(self, texts: list[str], labels: np.ndarray) -> None:
+        super()._learn(texts, labels)
+        self._answering = LabelProbability(
+            self.model,
+            label_names=self.label_names,
+            max_length=self.max_length,
+            device=self.device,
+            dtype=self.dtype,
+            verbose=self.verbose,
+        ).fit(texts, self.classes_[labels])
+
+    def _scores(self, texts: list[str]) -> np.ndarray:
+        answers, own = (
+            self._answering.predict_proba(asked).argmax(axis=1)
+            for asked in (texts, self._opponents)
+        )
+        question = self._question(
+            "Say which of the two labels is surely right.", "Label", ("1", "2")
+        )
+        ratings = self._ratings(
+            question, self._answered(texts, answers), self._answered(self._opponents, own)
+        )
+        confidence = expit(ratings * np.log(10) / SCALE)
+        even = 1 / len(self._words)
+        proba = np.tile((even * (1 - confidence))[:, None], len(self._words))
+        proba[np.arange(len(texts)), answers] = even + (1 - even) * confidence
+        return np.log(proba)
+
+    def _answered(self, texts: Sequence[str], answers: np.ndarray) -> list[str]:
+        return [
+            f"{text}\nLabel: {self._words[answer]}"
+            for text, answer in zip(texts, answers, strict=True)
+        ]

@@ -1,0 +1,240 @@
+"""What the baselines have in common that put a question to the untuned base model."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+from tqdm.auto import tqdm
+
+from .. import inputs
+from ..backbone import DEFAULT_MODEL, BaseModel, load_base_model, on_release
+from ..fitted import TaskSettings
+from ..generation import batches_to_decode, decode, most_likely, prefill_base, sampler
+from ..likelihood import choice_log_likelihoods
+from ..packed_model import PackedModel
+from ..prompt import ANSWER_CUE, PromptEncoder, default_instruction
+from ..reading import batches_by_length
+from .regression import check_class_labels
+
+__all__ = ["PromptedClassifier", "Question"]
+
+#: Tokens of the model's context that a prompt leaves free.
+ROOM_FOR_REPLY = 64
+
+
+class Question:
+    """One way to put texts to the base model.
+
+    Parameters
+    ----------
+    base : BaseModel
+    encoder : PromptEncoder
+        Instruction, template and cue.
+    """
+
+    def __init__(self, base: BaseModel, encoder: PromptEncoder) -> None:
+        self.base = base
+        self.encoder = encoder
+        self.model = PackedModel(base, encoder.prefix_ids)
+
+    def shortened(self, text: str, tokens: int) -> str:
+        """Return the text's beginning, if it has more tokens."""
+        ids = self.encoder.plain_ids(text)
+        return text if len(ids) <= tokens else str(self.base.tokenizer.decode(ids[:tokens]))
+
+    def choices(
+        self, texts: Sequence[str], choices: Sequence[Sequence[int]], bar: tqdm[Any]
+    ) -> np.ndarray:
+        """Log-likelihood of each choice behind every prompt, shape (texts, choices), in nats."""
+        prompts = self.encoder.encode(texts)
+        found = np.empty((len(prompts), len(choices)))
+        # The cue's last token comes with the choices: the first of theirs is predicted from it.
+        last = prompts[0][-1]
+        for batch in batches_by_length([len(prompt) for prompt in prompts]):
+            start = prefill_base(self.model, [prompts[row][:-1] for row in batch])
+            behind = [[last, *ids] for ids in choices]
+            scores = choice_log_likelihoods(self.model, start, behind)
+            found[batch] = scores.double().cpu().numpy()
+            bar.update(len(batch))
+        return found
+
+    def replies(
+        self,
+        texts: Sequence[str],
+        max_new_tokens: int,
+        bar: tqdm[Any],
+        samples: int = 1,
+        temperature: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> list[list[str]]:
+        """What the model says, ``samples`` times a text; greedily at temperature 0."""
+        prompts = self.encoder.encode(texts)
+        pick = sampler(temperature, generator) if temperature else most_likely
+        room = max(1, max_new_tokens * samples)
+        found: dict[int, list[str]] = {}
+        for batch in batches_to_decode(prompts, room):
+            start = prefill_base(self.model, [prompts[row][:-1] for row in batch])
+            openings = [[prompts[row][-1]] for row in batch for _ in range(samples)]
+            words = decode(
+                self.model.lm,
+                start.repeated(samples) if samples > 1 else start,
+                openings,
+                max_new_tokens,
+                self.base.stop_ids,
+                pick=pick,
+            )
+            said = [self.encoder.words(ids) for ids in words]
+            found |= {
+                row: said[place * samples : (place + 1) * samples]
+                for place, row in enumerate(batch)
+            }
+            bar.update(len(batch))
+        return [found[row] for row in range(len(prompts))]
+
+
+class PromptedClassifier(ClassifierMixin, BaseEstimator):
+    """Base class of classifiers that put a question to the untuned base model.
+
+    ``fit`` notes the labels; what a subclass learns besides, it learns in ``_learn``.
+
+    Parameters
+    ----------
+    model : str or path, default="HuggingFaceTB/SmolLM2-135M-Instruct"
+        Base model, as for :class:`~skclsgen.CLSGenClassifier`.
+    label_names : dict, default=None
+        Words the model reads and writes for each label; by default the labels themselves.
+    max_length : int, default=None
+        Longest prompt in tokens; by default what the model's context holds.
+    device, dtype : str, default="auto"
+        As for :class:`~skclsgen.CLSGenClassifier`.
+    verbose : int, default=0
+        Show progress bars from 1 up.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    """
+
+    classes_: np.ndarray
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        label_names: Mapping[Any, str] | None = None,
+        max_length: int | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        verbose: int = 0,
+    ) -> None:
+        self.model = model
+        self.label_names = label_names
+        self.max_length = max_length
+        self.device = device
+        self.dtype = dtype
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any) -> PromptedClassifier:
+        """Note the labels, and learn what little there is to learn.
+
+        Parameters
+        ----------
+        X : list, tuple, array or Series of str, or DataFrame, of length n_samples
+            Texts or records.
+        y : array-like of shape (n_samples,)
+            Labels of any type, at least two.
+
+        Returns
+        -------
+        PromptedClassifier
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            If an argument cannot be used; see :mod:`skclsgen.exceptions`.
+        """
+        texts = inputs.check_texts(X)
+        classes, labels = check_class_labels(y, len(texts), type(self).__name__)
+        words = inputs.label_words(classes, self.label_names)
+        self.release()
+        self.classes_, self._words = classes, words
+        self._learn(texts, labels)
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities of every class.
+
+        Parameters
+        ----------
+        X : list, tuple, array or Series of str, or DataFrame, of length n_samples
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), float64
+            Columns in the order of ``classes_``; rows sum to 1.
+        """
+        check_is_fitted(self)
+        scores = self._scores(inputs.check_texts(X))
+        return softmax(scores.astype(np.float64), axis=1)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable class of every text, shape (n_samples,)."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def release(self) -> None:
+        """Let go of the base model; it comes back when needed."""
+        self._questions: dict[tuple[str, str, tuple[str, ...]], Question] = {}
+
+    # --- for subclasses --------------------------------------------------------------------------
+
+    def _learn(self, texts: list[str], labels: np.ndarray) -> None:
+        """Learn what the baseline learns: nothing."""
+
+    @abstractmethod
+    def _scores(self, texts: list[str]) -> np.ndarray:
+        """Log-probabilities of the classes but for a constant, shape (texts, classes)."""
+
+    def _question(
+        self,
+        instruction: str | None = None,
+        cue: str = ANSWER_CUE,
+        answers: Sequence[str] | None = None,
+    ) -> Question:
+        """Return a way to ask; by default what :class:`~skclsgen.CLSGenClassifier` asks."""
+        answers = tuple(self._words if answers is None else answers)
+        asked = instruction or default_instruction(answers), cue, answers
+        if asked not in self._questions:
+            base = load_base_model(
+                self.model, device=self.device, dtype=self.dtype, verbose=self.verbose
+            )
+            # The estimator's own room for prompts, with as much left for a reply.
+            room = TaskSettings(asked[0], answers, self.max_length, ROOM_FOR_REPLY).encoder(base)
+            encoder = PromptEncoder(base.tokenizer, asked[0], answers, room.max_length, cue)
+            self._questions[asked] = Question(base, encoder)
+            on_release(self)
+        return self._questions[asked]
+
+    def _bar(self, total: int, what: str) -> tqdm[Any]:
+        return tqdm(total=total, desc=what, unit="text", disable=self.verbose < 1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        return state | {"_questions": {}} if "_questions" in state else state
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        return tags

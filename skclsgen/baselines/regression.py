@@ -1,0 +1,248 @@
+"""Logistic regression on features of the texts, its penalty chosen by cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from ..exceptions import InvalidLabelsError
+from ..inputs import check_labels, check_texts
+
+__all__ = [
+    "WORD_PATTERN",
+    "TunedLogisticRegression",
+    "check_class_labels",
+    "regression_on",
+    "tfidf_regression",
+]
+
+#: A word, or a mark on its own: so every text that is not blank has at least one.
+WORD_PATTERN = r"\w+|[^\w\s]"
+
+#: Inverse strengths of the penalty to choose from.
+CS = tuple(np.logspace(-2, 3, 6).tolist())
+#: For classes too small to hold a row out of.
+DEFAULT_C = 1.0
+#: Steps of the solver. A weak penalty needs many.
+MAX_ITER = 1000
+
+
+def check_class_labels(y: Any, n_rows: int, estimator: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the classes in ``y`` and each row's class index; at least two classes are needed.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,)
+        Labels of any type.
+    n_rows : int
+        Number of rows that need a label.
+    estimator : str
+        Who asks, for the message.
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,)
+    indices : ndarray of shape (n_rows,), int64
+
+    Raises
+    ------
+    InvalidLabelsError
+        If there is one class only, and as :func:`~skclsgen.inputs.check_labels` does.
+
+    Examples
+    --------
+    >>> check_class_labels(["b", "a", "b"], 3, "SentenceCNN")
+    (array(['a', 'b'], dtype='<U1'), array([1, 0, 1]))
+    """
+    classes, indices = check_labels(y, n_rows)
+    if len(classes) < 2:
+        raise InvalidLabelsError(
+            f"y has one class only ({classes[0]!r}); {estimator} needs texts of at least two "
+            "classes."
+        )
+    return classes, indices
+
+
+class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
+    """Logistic regression whose penalty is chosen by stratified, shuffled cross-validation.
+
+    The log-loss of the held-out rows decides, since probabilities are what is wanted. Where the
+    rarest class has fewer rows than there are folds, there are as many folds as it has rows; where
+    it has a single one, nothing can be held out and ``C`` is 1.
+
+    Parameters
+    ----------
+    Cs : sequence of float, default=(0.01, 0.1, 1, 10, 100, 1000)
+        Inverse strengths of the squared penalty to choose from.
+    n_folds : int, default=5
+        Folds.
+    random_state : int, RandomState instance or None, default=None
+        Fixes the folds.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    C_ : float
+        The inverse strength chosen.
+    regression_ : LogisticRegression
+        Fitted with it on all rows; its labels are class indices.
+
+    Examples
+    --------
+    >>> X = np.array([[-2.0], [-1.5], [-1.0], [1.0], [1.5], [2.0]])
+    >>> clf = TunedLogisticRegression(random_state=0).fit(X, [False] * 3 + [True] * 3)
+    >>> clf.predict([[-1.2], [1.2]])
+    array([False,  True])
+    """
+
+    classes_: np.ndarray
+
+    def __init__(
+        self,
+        Cs: Sequence[float] = CS,
+        *,
+        n_folds: int = 5,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.Cs = Cs
+        self.n_folds = n_folds
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> TunedLogisticRegression:
+        """Choose the penalty and fit with it.
+
+        Parameters
+        ----------
+        X : array or sparse matrix of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            Labels of any type, at least two.
+
+        Returns
+        -------
+        TunedLogisticRegression
+            Fitted.
+
+        Raises
+        ------
+        InvalidLabelsError
+            If the labels cannot be used, or are all the same.
+        """
+        rows = X.shape[0] if hasattr(X, "shape") else len(X)
+        classes, labels = check_class_labels(y, rows, type(self).__name__)
+        folds = min(self.n_folds, int(np.bincount(labels).min()))
+        regression = LogisticRegression(C=DEFAULT_C, max_iter=MAX_ITER)
+        if folds < 2:
+            self.regression_ = regression.fit(X, labels)
+        else:
+            search = GridSearchCV(
+                regression,
+                {"C": list(self.Cs)},
+                scoring="neg_log_loss",
+                cv=StratifiedKFold(folds, shuffle=True, random_state=self.random_state),
+                error_score="raise",
+            )
+            self.regression_ = search.fit(X, labels).best_estimator_
+        self.C_ = float(self.regression_.C)
+        self.classes_ = classes
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities of every class, float64 of shape (n_samples, n_classes)."""
+        check_is_fitted(self)
+        return self.regression_.predict_proba(X)
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Logarithms of the probabilities, in nats, float64 of shape (n_samples, n_classes)."""
+        check_is_fitted(self)
+        return self.regression_.predict_log_proba(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable class of every row, shape (n_samples,)."""
+        chosen = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[chosen]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def regression_on(
+    features: Any,
+    *,
+    n_folds: int = 5,
+    random_state: int | np.random.RandomState | None = None,
+) -> Pipeline:
+    """Return logistic regression behind a step that makes features.
+
+    The step is fitted once, on all rows, and not again in every fold of the search for the
+    penalty: such steps do not look at the labels.
+
+    Parameters
+    ----------
+    features : transformer or "passthrough"
+        Turns what the pipeline is given into an array or sparse matrix.
+    n_folds, random_state
+        As for :class:`TunedLogisticRegression`.
+
+    Returns
+    -------
+    Pipeline
+        Steps ``"features"`` and ``"regression"``.
+
+    Examples
+    --------
+    >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    >>> regression_on("passthrough", random_state=0).fit(X, ["a", "a", "b", "b"]).predict([[3.0]])
+    array(['b'], dtype='<U1')
+    """
+    regression = TunedLogisticRegression(n_folds=n_folds, random_state=random_state)
+    return Pipeline([("features", features), ("regression", regression)])
+
+
+def tfidf_regression(
+    ngram_range: tuple[int, int] = (1, 2),
+    random_state: int | np.random.RandomState | None = None,
+) -> Pipeline:
+    """Return logistic regression on TF-IDF of words and punctuation marks.
+
+    Counts enter as ``1 + log(count)``. Words seen in one text only stay in: they are all there is
+    in a small corpus, and the penalty holds them down in a large one.
+
+    Parameters
+    ----------
+    ngram_range : tuple of two int, default=(1, 2)
+        Shortest and longest run of words that counts as a feature.
+    random_state : int, RandomState instance or None, default=None
+        Fixes the folds in which the penalty is chosen.
+
+    Returns
+    -------
+    Pipeline
+        Takes texts or records, as :class:`~skclsgen.CLSGenClassifier` does.
+
+    References
+    ----------
+    .. [1] Wang, Manning, "Baselines and Bigrams: Simple, Good Sentiment and Topic Classification",
+       ACL 2012, https://aclanthology.org/P12-2018
+
+    Examples
+    --------
+    >>> clf = tfidf_regression().fit(["Smoke is rising!", "Any news?"], ["urgent", "routine"])
+    >>> clf.predict(["The smoke!"])
+    array(['urgent'], dtype='<U7')
+    """
+    tfidf = TfidfVectorizer(ngram_range=ngram_range, sublinear_tf=True, token_pattern=WORD_PATTERN)
+    texts = FunctionTransformer(check_texts)
+    return regression_on(Pipeline([("texts", texts), ("tfidf", tfidf)]), random_state=random_state)

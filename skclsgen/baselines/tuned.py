@@ -1,0 +1,96 @@
+"""One head at a time: LoRA for the labels alone, and LoRA that only learns to write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..classifier import CLSGenClassifier
+from ..explanation import Explanations
+from ..fitted import FittedNetwork
+from ..fitting import learn
+from ..inputs import TrainingRows
+from ..rationales import RationaleReport
+from ..training import History
+
+__all__ = ["GenerationOnly", "classification_only"]
+
+
+def classification_only(**parameters: Any) -> CLSGenClassifier:
+    """Return the main estimator without explanations: LoRA and a classification head.
+
+    Parameters
+    ----------
+    **parameters
+        Of :class:`~skclsgen.CLSGenClassifier`, but for ``rationales``.
+
+    Examples
+    --------
+    >>> from skclsgen.baselines import classification_only
+    >>> classification_only(epochs=3)
+    CLSGenClassifier(epochs=3, rationales=None)
+    """
+    return CLSGenClassifier(**parameters, rationales=None)
+
+
+class GenerationOnly(CLSGenClassifier):
+    """LoRA that learns to write ``" {label}. {explanation}"``, and nothing else.
+
+    Probabilities are those of the labels' words behind the prompt, scaled to sum to 1: generative
+    fine-tuning as it is usually done. Rows without an explanation teach their label. Everything
+    else, parameters included, is as in :class:`~skclsgen.CLSGenClassifier`, whose
+    ``explanation_weight`` merely scales the loss here; ``early_stopping``, which looks at the
+    classification loss, is refused.
+
+    Examples
+    --------
+    >>> from skclsgen.baselines import GenerationOnly
+    >>> clf = GenerationOnly(epochs=1, rationales=None, random_state=0)
+    >>> clf = clf.fit(["Smoke is rising!", "Any news?"], ["urgent", "routine"])
+    >>> clf.predict_proba(["The charger is on fire!"]).shape
+    (1, 2)
+    """
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, explanations: Any = None
+    ) -> GenerationOnly:
+        """Fit as :meth:`skclsgen.CLSGenClassifier.fit` does.
+
+        Raises
+        ------
+        ValueError
+            As there, and for ``early_stopping``, ``class_weight`` or no ``explanation_weight``.
+        """
+        if self.early_stopping or self.class_weight is not None or not self.explanation_weight:
+            raise ValueError(
+                "GenerationOnly has no classification loss: early_stopping and class_weight must "
+                "be left out, and explanation_weight must not be 0."
+            )
+        super().fit(X, y, sample_weight, explanations)
+        return self
+
+    def explain(
+        self, X: Any, labels: Any = None, *, max_new_tokens: int | None = None
+    ) -> Explanations:
+        """Probabilities and reasons, as :meth:`skclsgen.CLSGenClassifier.explain` gives them."""
+        proba = self.predict_proba(X)
+        predicted = self.classes_[proba.argmax(axis=1)].tolist()
+        found = super().explain(
+            X, predicted if labels is None else labels, max_new_tokens=max_new_tokens
+        )
+        column: Mapping[Any, int] = {label: i for i, label in enumerate(self.classes_.tolist())}
+        return Explanations(
+            [
+                replace(reason, proba=float(own[column[reason.label]]), predicted=label)
+                for reason, own, label in zip(found, proba, predicted, strict=True)
+            ]
+        )
+
+    def _learn(self, network: FittedNetwork, rows: TrainingRows) -> tuple[History, RationaleReport]:
+        return learn(self, network, rows, classification_weight=0.0)
+
+    def _logits(self, X: Any) -> np.ndarray:
+        return self._network.label_log_likelihoods(self._check_texts(X), self.verbose)

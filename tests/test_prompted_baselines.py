@@ -1,0 +1,265 @@
+"""The baselines that put a question to the base model."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import cross_val_score
+
+from skclsgen import CLSGenClassifier, release_memory
+from skclsgen.backbone import load_base_model
+from skclsgen.baselines import (
+    LabelProbability,
+    LinearProbe,
+    PairwiseTournament,
+    PTrue,
+    RelativeConfidence,
+    SelfConsistency,
+    SemanticEntropy,
+    VerbalizedConfidence,
+    elo_ratings,
+    meanings,
+    stated_confidence,
+)
+from skclsgen.baselines.prompted import Question
+from skclsgen.datasets import load_messages
+from skclsgen.exceptions import InvalidLabelsError, InvalidTextError
+
+ASKING = {
+    "raw": (LabelProbability, {"calibrate": False}),
+    "calibrated": (LabelProbability, {}),
+    "p_true": (PTrue, {}),
+    "verbalized": (VerbalizedConfidence, {"max_new_tokens": 4}),
+    "self_consistency": (SelfConsistency, {"samples": 3, "max_new_tokens": 4, "random_state": 0}),
+    "semantic_entropy": (SemanticEntropy, {"samples": 3, "max_new_tokens": 4, "random_state": 0}),
+    "tournament": (PairwiseTournament, {"opponents": 3, "random_state": 0}),
+    "relative": (RelativeConfidence, {"opponents": 3, "random_state": 0}),
+    "probe": (LinearProbe, {"random_state": 0}),
+}
+each = pytest.mark.parametrize("name", ASKING)
+
+
+def made(name, tiny, **parameters):
+    kind, own = ASKING[name]
+    return kind(tiny, **own | parameters)
+
+
+@each
+def test_it_is_a_classifier(name, tiny, data):
+    texts, labels, test = data
+    clf = made(name, tiny).fit(texts, labels)
+    proba = clf.predict_proba(test)
+    assert proba.shape == (len(test), 2)
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+    assert (proba >= 0).all()
+    assert set(clf.predict(test)) <= set(labels)
+    assert np.array_equal(clone(clf).fit(texts, labels).predict_proba(test), proba)
+    again = pickle.loads(pickle.dumps(clf))
+    release_memory()
+    assert np.array_equal(again.predict_proba(test), proba)
+    assert len(pickle.dumps(clf)) < 200_000
+
+
+@each
+def test_it_takes_several_classes_and_labels_of_any_type(name, tiny, data):
+    texts, _, test = data
+    labels = [row % 3 for row in range(len(texts))]
+    words = {0: "red", 1: "green", 2: "blue"}
+    clf = made(name, tiny, label_names=words).fit(texts, labels)
+    proba = clf.predict_proba(test[:6])
+    assert proba.shape == (6, 3)
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+    assert clf.classes_.tolist() == [0, 1, 2]
+
+
+@each
+def test_bad_input_is_refused_before_the_model_is_loaded(name, data, tmp_path):
+    texts = data[0]
+    clf = made(name, str(tmp_path / "no model"))
+    with pytest.raises(InvalidLabelsError, match="one class only"):
+        clf.fit(texts, ["same"] * len(texts))
+    with pytest.raises(InvalidTextError, match="X is empty"):
+        clf.fit([], [])
+
+
+@pytest.mark.parametrize("name", ["raw", "probe", "self_consistency"])
+def test_it_can_be_cross_validated(name, tiny, data):
+    texts, labels, _ = data
+    scores = cross_val_score(made(name, tiny), texts, labels, cv=2, scoring="neg_log_loss")
+    assert np.isfinite(scores).all()
+
+
+def test_label_probability_is_the_models_own(tiny, data):
+    """Of the words behind the prompt that the main estimator uses."""
+    texts, labels, test = data
+    clf = LabelProbability(tiny, calibrate=False, dtype="float32").fit(texts, labels)
+    live = CLSGenClassifier(tiny, epochs=0, dtype="float32").fit(texts, labels)._network.live()
+    expected = []
+    for prompt in live.encoder.encode(test[:5]):
+        before, scores = [*live.encoder.prefix_ids, *prompt], []
+        for label in range(2):
+            words = live.encoder.opening(label)
+            with torch.no_grad():
+                table = live.base.lm(torch.tensor([[*before, *words]])).logits[0]
+            table = table.log_softmax(dim=-1)[len(before) - 1 : -1]
+            scores.append(float(table[torch.arange(len(words)), torch.tensor(words)].sum()))
+        expected.append(scores)
+    found = clf.predict_proba(test[:5])
+    np.testing.assert_allclose(found, softmax(expected, axis=1), rtol=1e-4)
+
+
+def test_calibration_divides_by_what_empty_texts_get(tiny, data):
+    texts, labels, test = data
+    raw = LabelProbability(tiny, calibrate=False).fit(texts, labels)
+    calibrated = LabelProbability(tiny).fit(texts, labels)
+    neutral = raw.predict_proba(["N/A", "[MASK]", "-"]).mean(axis=0)
+    expected = raw.predict_proba(test) / neutral
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(calibrated.predict_proba(test), expected, rtol=1e-6)
+
+
+def said(replies):
+    """Stand in for the model's words; everything behind them is the real code."""
+
+    def answer(self, texts, max_new_tokens, bar, samples=1, *more):
+        return [list(replies) if samples > 1 else [replies[i]] for i in range(len(texts))]
+
+    return answer
+
+
+def test_verbalized_replies_are_read_and_failures_are_counted(tiny, monkeypatch):
+    clf = VerbalizedConfidence(tiny).fit(["a", "b", "c", "d"], ["no", "yes", "yes", "yes"])
+    replies = ["yes, 90%", "No. Probability: 0.7", "I am 80% sure", "is it yes or no? 50%", "yes"]
+    monkeypatch.setattr(Question, "replies", said(replies))
+    proba = clf.predict_proba(list("vwxyz"))
+    np.testing.assert_allclose(proba[:, 1], [0.9, 0.3, 0.75, 0.75, 0.75])
+    assert clf.n_unparsed_ == 3
+    assert [reply.label for reply in clf.ask(list("vwxyz"))] == [1, 0, None, None, 1]
+
+
+@pytest.mark.parametrize(
+    ("reply", "value"),
+    [
+        ("urgent, 85%", 0.85),
+        ("0.4", 0.4),
+        ("1", 1.0),
+        ("100 percent", 1.0),
+        ("between 60 and 70", 0.6),
+        ("call 5551234 now, 20%", 0.2),
+        ("v2.0 is out", None),
+        ("very sure", None),
+        ("0.5%", 0.005),
+    ],
+)
+def test_a_confidence_is_the_first_number_that_can_be_one(reply, value):
+    found = stated_confidence(reply)
+    assert found == (None if value is None else pytest.approx(value))
+
+
+def test_self_consistency_counts_votes(tiny, monkeypatch):
+    clf = SelfConsistency(tiny, samples=4).fit(["a", "b", "c", "d"], ["no", "yes", "yes", "yes"])
+    replies = ["yes. It is.", "no. It is not.", "Yes!", "who knows"]
+    monkeypatch.setattr(Question, "replies", said(replies))
+    # Two of three votes, and one that is 3/4 yes.
+    np.testing.assert_allclose(clf.predict_proba(["x"])[:, 1], [(2 + 0.75) / 4])
+    assert clf.n_unparsed_ == 1
+
+
+def test_semantic_entropy_is_low_where_replies_say_the_same(tiny, monkeypatch):
+    clf = SemanticEntropy(tiny, samples=4).fit(["a", "b"], ["no", "yes"])
+    same = ["yes. It is on fire."] * 4
+    other = ["yes. It burns.", "yes. Smoke came.", "yes. People shout loudly.", "no. Fine."]
+    surer = []
+    for replies in (same, other):
+        monkeypatch.setattr(Question, "replies", said(replies))
+        surer.append(clf.predict_proba(["x"])[0, 1])
+    assert surer == pytest.approx([1.0, 0.5])
+    half = ["yes. It is on fire."] * 2 + ["yes. Smoke came."] * 2
+    monkeypatch.setattr(Question, "replies", said(half))
+    assert clf.predict_proba(["x"])[0, 1] == pytest.approx(0.75)  # ln 2 of ln 4
+    monkeypatch.setattr(Question, "replies", said(["what?"] * 4))
+    assert clf.predict_proba(["x"])[0, 1] == 0.5
+    assert clf.n_unparsed_ == 4
+
+
+def test_meanings_need_label_and_words():
+    replies = [(0, "the cup fell"), (0, "The cup fell."), (1, "the cup fell"), (0, "rain came")]
+    assert meanings(replies) == [[0, 1], [2], [3]]
+
+
+def test_elo_ratings_worked_by_hand():
+    """One win at even odds moves 16 points; the next is expected at 10^(16/400)."""
+    found = elo_ratings(np.array([[1.0, 1.0], [0.0, 1.0]]), np.zeros(2))
+    after = 16 + 32 * (1 - 1 / (1 + 10 ** (-16 / 400)))
+    # The second player falls to -16, and then wins against the odds.
+    below = -16 + 32 * (1 - 1 / (1 + 10 ** (16 / 400)))
+    assert found == pytest.approx([after, below])
+    strong = elo_ratings(np.ones((1, 1)), np.array([400.0]))
+    assert strong == pytest.approx([32 * (1 - 1 / 11)])
+
+
+def test_a_liking_for_the_first_place_cancels(tiny, data, monkeypatch):
+    texts, labels, _ = data
+    clf = PairwiseTournament(tiny, opponents=3, random_state=0).fit(texts, labels)
+
+    def place_and_length(self, shown, choices, bar):
+        both = [pair.removeprefix("1: ").split("\n\n2: ") for pair in shown]
+        worth = np.array([len(a) - len(b) for a, b in both]) / 50
+        return np.stack([worth + 9.0, np.zeros(len(shown))], axis=1)
+
+    monkeypatch.setattr(Question, "choices", place_and_length)
+    long, short = "word " * 100, "word"
+    proba = clf.predict_proba([long, short])[:, 1]
+    assert proba[0] > 0.5 > proba[1]
+    opponents = np.mean([len(text) for text in clf._opponents])
+    assert len(short) < opponents < len(long)
+
+
+def test_opponents_are_of_all_classes(tiny, data):
+    texts, labels, _ = data
+    clf = PairwiseTournament(tiny, opponents=4, random_state=0).fit(texts, labels)
+    known = dict(zip(texts, labels, strict=True))
+    drawn = [known[text] for text in clf._opponents]
+    assert sorted(drawn) == ["escalate"] * 2 + ["routine"] * 2
+
+
+def test_long_pairs_lose_their_ends_and_not_each_other(tiny, data):
+    texts, labels, _ = data
+    clf = PairwiseTournament(tiny, opponents=2, max_length=120, random_state=0)
+    clf.fit(texts, labels)
+    assert np.isfinite(clf.predict_proba(["long words " * 200])).all()
+
+
+@pytest.mark.parametrize("packs", [True, False])
+def test_the_probe_reads_the_models_own_states(tiny, data, packs, monkeypatch):
+    texts, labels, _ = data
+    base = load_base_model(tiny, dtype="float32")
+    monkeypatch.setattr(base, "packs", packs)
+    clf = LinearProbe(tiny, layers=(1 / 3, 1.0), dtype="float32").fit(texts, labels)
+    question = clf._question()
+    features = clf._features(texts[:4])
+    for row, prompt in enumerate(question.encoder.encode(texts[:4])):
+        ids = torch.tensor([[*question.encoder.prefix_ids, *prompt]])
+        with torch.no_grad():
+            out = base.lm.get_decoder()(ids, output_hidden_states=True)
+        for own, layer in zip(features, (1, 3), strict=True):
+            expected = out.hidden_states[layer][0, -1].numpy()
+            np.testing.assert_allclose(own[row], expected, atol=1e-5)
+    assert clf.layer_ in (1 / 3, 1.0)
+
+
+@pytest.mark.real
+def test_the_real_model_knows_something_before_any_training():
+    """Where a linear probe learns much, and prompting a little or nothing."""
+    messages = load_messages()
+    train, test = messages.train, messages.test
+    gold = [label == "routine" for label in test.labels[:120]]
+    probe = LinearProbe(random_state=0).fit(train.texts[:200], train.labels[:200])
+    assert roc_auc_score(gold, probe.predict_proba(test.texts[:120])[:, 1]) > 0.85
+    asked = VerbalizedConfidence().fit(train.texts[:20], train.labels[:20])
+    replies = asked.ask(test.texts[:8])
+    assert all(reply.text for reply in replies)

