@@ -1,4 +1,7 @@
-"""Run the benchmarks from the command line: ``python -m skclsgen.benchmark speed --help``."""
+"""Run the benchmarks from the command line.
+
+``python -m skclsgen.benchmark speed --help`` and ``python -m skclsgen.benchmark evidence --help``.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import Any
 
 from .aims import AT_LEAST, AT_MOST, missed
 from .charts import draw_ratios, draw_scaling
+from .evidence.command import add_arguments, gather
 from .measure import environment, save_json
 from .quality import measure_quality
 from .scaling import measure_scaling
@@ -36,7 +40,9 @@ QUICK: dict[str, Any] = {
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     top = argparse.ArgumentParser(prog="python -m skclsgen.benchmark", description=__doc__)
-    speed = top.add_subparsers(dest="command", required=True).add_parser(
+    commands = top.add_subparsers(dest="command", required=True)
+    add_arguments(commands.add_parser("evidence", help="every arm on the same rows, and a report"))
+    speed = commands.add_parser(
         "speed", help="ours beside the usual path, in one process, in turns"
     )
     speed.add_argument("--data", type=Path, help="folder with esnli/ and clinifact/")
@@ -69,9 +75,14 @@ def run_measurement(name: str, settings: Settings, quick: bool, chart: Path) -> 
     return measure(name, settings)
 
 
-def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
-    """Measure, print, save; return the ratios."""
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Run a command; return what it found."""
     args = parser().parse_args(arguments)
+    return gather(args) if args.command == "evidence" else measure_speed(args)
+
+
+def measure_speed(args: argparse.Namespace) -> dict[str, float | None]:
+    """Measure, print, save; return the ratios."""
     if args.quick and args.check:
         parser().error("--quick measures nothing that --check could hold against an aim")
     settings = Settings(

@@ -1,0 +1,1 @@
+"""Every arm on the same rows, and a report a sceptic can check."""

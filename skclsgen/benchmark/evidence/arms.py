@@ -1,0 +1,169 @@
+"""The arms: every way to a probability that is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...backbone import load_base_model
+from ...baselines import (
+    GenerationOnly,
+    LabelProbability,
+    LinearProbe,
+    PairwiseTournament,
+    PTrue,
+    RelativeConfidence,
+    SelfConsistency,
+    SemanticEntropy,
+    SentenceCNN,
+    SetFitClassifier,
+    VerbalizedConfidence,
+    classification_only,
+    sentence_embedding_regression,
+    tfidf_regression,
+)
+from ...classifier import CLSGenClassifier
+from ..settings import folder_of
+from ..tasks import Task
+from ..usual import UsualClassifier
+from .settings import EvidenceSettings
+
+__all__ = ["ARMS", "JOINT", "Arm"]
+
+#: The arm that all others are compared with.
+JOINT = "joint"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to classify.
+
+    Attributes
+    ----------
+    title : str
+        For tables.
+    make : callable
+        Takes the settings and a seed, returns an unfitted scikit-learn classifier.
+    kind : {"tuned", "frozen", "prompting", "words"}
+        Whether the base model is tuned, read, asked, or not there at all.
+    seeds : bool
+        False if chance has no part in it, rows to learn from included: one run is enough.
+    dear : bool
+        True for one seed and few test rows.
+    explained : bool
+        True if it learns from explanations too.
+    """
+
+    title: str
+    make: Callable[[EvidenceSettings, int], Any]
+    kind: str
+    seeds: bool = True
+    dear: bool = False
+    explained: bool = False
+
+
+class Trainer:
+    """The usual path (:mod:`skclsgen.benchmark.usual`) in float32, as a classifier."""
+
+    def __init__(self, settings: EvidenceSettings, seed: int) -> None:
+        self.settings = settings
+        self.seed = seed
+
+    def fit(self, texts: Sequence[str], labels: Sequence[str]) -> Trainer:
+        """Train for three epochs, the libraries' default, four rows in memory at a time."""
+        self.classes_ = np.unique(labels)
+        self.usual = UsualClassifier(
+            folder_of(load_base_model(self.settings.model)),
+            torch.float32,
+            rank=16,
+            batch_size=8,
+            seed=self.seed,
+            rows_at_once=4,
+        )
+        self.usual.build()
+        self.usual.fit(Task("evidence", list(texts), list(labels), None, [], []))
+        self.usual.merge()
+        return self
+
+    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
+        """Probabilities of both classes, shape (texts, 2)."""
+        second = self.usual.predict_proba(texts)
+        return np.column_stack([1 - second, second])
+
+
+def _ours(kind: Callable[..., Any]) -> Callable[[EvidenceSettings, int], Any]:
+    return lambda s, seed: kind(model=s.model, epochs=s.epochs, random_state=seed)
+
+
+def _asked(kind: Callable[..., Any], **parameters: Any) -> Callable[[EvidenceSettings, int], Any]:
+    return lambda s, seed: kind(s.model, **parameters)
+
+
+#: Arms by name, the joint model first.
+ARMS: dict[str, Arm] = {
+    JOINT: Arm("Joint (CLSGenClassifier)", _ours(CLSGenClassifier), "tuned", explained=True),
+    "classification": Arm("Classification-only LoRA", _ours(classification_only), "tuned"),
+    "generation": Arm("Generation-only LoRA", _ours(GenerationOnly), "tuned", explained=True),
+    "trainer": Arm("Trainer + PEFT, float32, 3 epochs", Trainer, "tuned", dear=True),
+    "probe": Arm(
+        "Linear probe, frozen base",
+        lambda s, seed: LinearProbe(s.model, random_state=seed),
+        "frozen",
+    ),
+    "label": Arm(
+        "Label-token probability", _asked(LabelProbability, calibrate=False), "prompting", False
+    ),
+    "calibrated": Arm(
+        "Label-token probability, contextual calibration",
+        _asked(LabelProbability),
+        "prompting",
+        False,
+    ),
+    "p_true": Arm("P(True)", _asked(PTrue), "prompting", False),
+    "verbalized": Arm(
+        "Verbalized confidence", _asked(VerbalizedConfidence), "prompting", dear=True
+    ),
+    "self_consistency": Arm(
+        "Self-consistency",
+        lambda s, seed: SelfConsistency(s.model, samples=s.samples, random_state=seed),
+        "prompting",
+        dear=True,
+    ),
+    "semantic_entropy": Arm(
+        "Semantic entropy",
+        lambda s, seed: SemanticEntropy(s.model, samples=s.samples, random_state=seed),
+        "prompting",
+        dear=True,
+    ),
+    "tournament": Arm(
+        "Pairwise tournament (Elo)",
+        lambda s, seed: PairwiseTournament(s.model, opponents=s.opponents, random_state=seed),
+        "prompting",
+        dear=True,
+    ),
+    "relative": Arm(
+        "Relative confidence",
+        lambda s, seed: RelativeConfidence(s.model, opponents=s.opponents, random_state=seed),
+        "prompting",
+        dear=True,
+    ),
+    "cnn": Arm("Sentence CNN", lambda s, seed: SentenceCNN(random_state=seed), "words"),
+    "tfidf": Arm(
+        "TF-IDF + logistic regression", lambda s, seed: tfidf_regression(random_state=seed), "words"
+    ),
+    "embeddings": Arm(
+        "Sentence embeddings + logistic regression",
+        lambda s, seed: sentence_embedding_regression(random_state=seed),
+        "words",
+    ),
+    "setfit": Arm(
+        "SetFit",
+        lambda s, seed: SetFitClassifier(pairs_per_text=5, random_state=seed),
+        "words",
+        dear=True,
+    ),
+}

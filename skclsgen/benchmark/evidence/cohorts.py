@@ -1,0 +1,162 @@
+"""The rows that all arms learn from and are judged by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from ...datasets import (
+    LabelledTexts,
+    fetch_clinifact,
+    fetch_esnli,
+    leak_free_split,
+    load_messages,
+)
+from ...datasets.splits import grouped_components
+from .settings import EvidenceSettings
+
+__all__ = ["DATASETS", "Cohort", "load_cohort"]
+
+#: e-SNLI test rows by which hyper-parameters were chosen or looked at while the package was made.
+LOOKED_AT = 1500
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Rows of two classes; no two parts share a group, unless the official split lets them.
+
+    Attributes
+    ----------
+    train, development, test : LabelledTexts
+    positive : str
+        The label whose probability is judged.
+    """
+
+    train: LabelledTexts
+    development: LabelledTexts
+    test: LabelledTexts
+    positive: str
+
+    def targets(self, part: LabelledTexts) -> np.ndarray:
+        """Return 1 for the positive label, else 0, shape (rows,), int64."""
+        return np.array([int(label == self.positive) for label in part.labels])
+
+    def reasons(self) -> list[str] | None:
+        """Return people's explanation of each training row, if they wrote any."""
+        if self.train.explanations is None:
+            return None
+        return [own[0] if own else "" for own in self.train.explanations]
+
+    def funnel(self) -> dict[str, dict[str, int]]:
+        """Return how many rows of each label every part has."""
+        parts = {"train": self.train, "development": self.development, "test": self.test}
+        return {
+            name: {label: part.labels.count(label) for label in sorted(set(part.labels))}
+            for name, part in parts.items()
+        }
+
+
+def load_cohort(settings: EvidenceSettings, seed: int) -> Cohort:
+    """Read a data set and cut it to size.
+
+    Rows to develop and to judge by are the same for all seeds; rows to learn from are drawn.
+
+    Parameters
+    ----------
+    settings : EvidenceSettings
+    seed : int
+        Draws the rows to learn from.
+    """
+    return DATASETS[settings.dataset](settings, seed)
+
+
+def _draw(part: LabelledTexts, rows: int, seed: int) -> LabelledTexts:
+    """Draw rows at random, every label in its share; all of them if there are no more."""
+    if len(part) <= rows:
+        return part
+    chosen, _ = train_test_split(
+        np.arange(len(part)), train_size=rows, stratify=part.labels, random_state=seed
+    )
+    return part.take(np.sort(chosen))
+
+
+def _outside(part: LabelledTexts, *others: LabelledTexts) -> LabelledTexts:
+    """Leave out rows whose group is in another part."""
+    taken = {group for other in others for group in other.groups}
+    return part.take([row for row, group in enumerate(part.groups) if group not in taken])
+
+
+def _esnli(settings: EvidenceSettings, seed: int) -> Cohort:
+    folder = None if settings.data is None else settings.data / "esnli"
+    test = fetch_esnli("test", folder=folder)
+    if len(test) > 2 * LOOKED_AT:
+        numbers = pd.Series(range(len(test)))
+        seen = test.take(numbers.sample(LOOKED_AT, random_state=0).tolist())
+        test = _outside(test, seen)
+    test = _draw(test, settings.test_rows, seed=1)
+    rest = _outside(fetch_esnli("dev", folder=folder), test)
+    development = _draw(rest, settings.development_rows, seed=1)
+    train = _draw(_outside(rest, development), settings.train_rows, seed)
+    return Cohort(train, development, test, "entailment")
+
+
+def _clinifact(settings: EvidenceSettings, seed: int) -> Cohort:
+    """By the official split, in which test rows share trials with rows to learn from."""
+    folder = None if settings.data is None else settings.data / "clinifact"
+    train, development, test = (
+        fetch_clinifact(split, folder=folder) for split in ("train", "validation", "test")
+    )
+    return Cohort(
+        _draw(train, settings.train_rows, seed),
+        _draw(development, settings.development_rows, seed=1),
+        _draw(test, settings.test_rows, seed=1),
+        "supported",
+    )
+
+
+def _clinifact_grouped(settings: EvidenceSettings, seed: int) -> Cohort:
+    """By trial and publication: what is judged by was never met."""
+    folder = None if settings.data is None else settings.data / "clinifact"
+    rows = fetch_clinifact("all", folder=folder)
+    split = leak_free_split(
+        rows.groups, rows.labels, test_size=0.2, validation_size=0.16, random_state=0
+    )
+    train, development, test = (rows.take(part) for part in split)
+    return Cohort(
+        _draw(train, settings.train_rows, seed),
+        _draw(development, settings.development_rows, seed=1),
+        _draw(test, settings.test_rows, seed=1),
+        "supported",
+    )
+
+
+def _messages(settings: EvidenceSettings, seed: int) -> Cohort:
+    """The bundled messages: small, and at hand everywhere."""
+    found = load_messages()
+    parts = []
+    for split in (found.train, found.test):
+        records = pd.DataFrame({"message": split.texts})
+        groups = [str(group) for group in grouped_components(split.texts)]
+        reasons = [[reason] for reason in split.explanations]
+        parts.append(LabelledTexts(records, list(split.labels), reasons, groups))
+    rest, test = parts
+    rows = np.arange(len(rest))
+    kept, held_out = train_test_split(rows, test_size=0.25, stratify=rest.labels, random_state=0)
+    return Cohort(
+        _draw(rest.take(kept), settings.train_rows, seed),
+        _draw(rest.take(held_out), settings.development_rows, seed=1),
+        _draw(test, settings.test_rows, seed=1),
+        "escalate",
+    )
+
+
+#: Data sets by name.
+DATASETS = {
+    "esnli": _esnli,
+    "clinifact": _clinifact,
+    "clinifact-grouped": _clinifact_grouped,
+    "messages": _messages,
+}

@@ -1,0 +1,160 @@
+"""``python -m skclsgen.benchmark evidence``: run every arm, score, compare, report."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from ..measure import environment, save_json
+from .arms import ARMS, JOINT
+from .before_after import language_test, writing_tests
+from .cohorts import DATASETS, load_cohort
+from .report import Evidence, write_report
+from .run import run_arm
+from .scores import compare, score
+from .settings import EvidenceSettings
+from .store import RunStore
+
+__all__ = ["add_arguments", "gather"]
+
+#: Sixty rows in all, to see that everything runs; the numbers mean nothing.
+QUICK: dict[str, Any] = {
+    "seeds": 2,
+    "train_rows": 28,
+    "development_rows": 12,
+    "test_rows": 20,
+    "dear_rows": 12,
+    "written_rows": 12,
+    "passages": 10,
+    "epochs": 1,
+    "samples": 2,
+    "opponents": 2,
+}
+COUNTS = [name for name in QUICK if name != "epochs"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("--dataset", choices=DATASETS, required=True)
+    parser.add_argument(
+        "--data", type=Path, help="folder with esnli/ and clinifact/; else their public homes"
+    )
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("evidence"),
+        help="folder of finished runs; goes on from it",
+    )
+    parser.add_argument(
+        "--report", type=Path, default=Path("evidence"), help="folder for pages and pictures"
+    )
+    parser.add_argument("--json", type=Path, help="file for all scores and comparisons")
+    parser.add_argument("--quick", action="store_true", help="a few rows: does it all run?")
+    parser.add_argument("--model", default=EvidenceSettings.model)
+    parser.add_argument("--epochs", type=int)
+    for name in COUNTS:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int)
+
+
+def settings_of(args: argparse.Namespace) -> EvidenceSettings:
+    """Return the settings that a command line asks for."""
+    settings = EvidenceSettings(args.dataset, model=args.model, data=args.data)
+    if args.quick:
+        settings = replace(settings, **QUICK)
+    given = {name: getattr(args, name) for name in (*COUNTS, "epochs")}
+    return replace(settings, **{name: value for name, value in given.items() if value is not None})
+
+
+def gather(args: argparse.Namespace) -> dict[str, Any]:
+    """Run what is missing, and write the report.
+
+    Returns
+    -------
+    dict
+        ``settings``, ``environment``, ``scores``, ``comparisons``, ``explanations``, ``language``:
+        what ``--json`` is given.
+    """
+    settings = settings_of(args)
+    arms = [JOINT, *(arm for arm in args.arms if arm != JOINT)]
+    store = RunStore(args.work / settings.dataset, settings.heading())
+    complete = _run_missing(arms, settings, store)
+    cohort = load_cohort(settings, settings.seeds - 1)
+    runs = {
+        arm: {seed: run for seed in range(settings.seeds) if (run := store.find(arm, seed))}
+        for arm in arms
+    }
+    runs = {arm: own for arm, own in runs.items() if own}
+    if not complete:
+        print("other processes are at some of the runs; the report holds what is finished")
+    if JOINT not in runs:
+        return {}
+    scored = score(runs, cohort)
+    evidence = Evidence(settings, cohort, runs, scored, compare(scored, cohort))
+    page = write_report(evidence, args.report)
+    result = _as_json(evidence)
+    if args.json:
+        save_json(args.json, result)
+    print(page.read_text(encoding="utf-8").split("## Manifest")[0])
+    print(f"written: {page}")
+    return result
+
+
+def _planned(arms: Iterable[str], seeds: int) -> list[tuple[str, int]]:
+    """Which runs there are to be, the first seed of every arm first."""
+    return [
+        (arm, seed)
+        for seed in range(seeds)
+        for arm in arms
+        if not seed or (ARMS[arm].seeds and not ARMS[arm].dear)
+    ]
+
+
+def _run_missing(arms: list[str], settings: EvidenceSettings, store: RunStore) -> bool:
+    """Run what is not there; False if another process is at some of it."""
+    complete = True
+    with tqdm(_planned(arms, settings.seeds), unit="run", desc=settings.dataset) as bar:
+        for arm, seed in bar:
+            bar.set_postfix_str(f"{arm}, seed {seed}")
+            with store.claim(arm, seed) as mine:
+                if not mine:
+                    complete = False
+                elif store.find(arm, seed) is None:
+                    cohort = load_cohort(settings, seed)
+                    store.save(arm, seed, run_arm(arm, settings, cohort, seed))
+    return complete
+
+
+def _as_json(evidence: Evidence) -> dict[str, Any]:
+    place = {"dataset": evidence.settings.dataset, "split": "test"}
+    scores = [
+        place | {"arm": arm, "seed": seed, "metric": metric, "value": value}
+        for arm, scored in evidence.scored.items()
+        for seed, own in scored.by_seed.items()
+        for metric, value in own.items()
+    ]
+    first = evidence.writing.get(0)
+    found = {
+        "settings": evidence.settings.heading(),
+        "environment": environment(),
+        "scores": scores,
+        "comparisons": [place | entry for entry in evidence.comparisons],
+        "explanations": [] if first is None else writing_tests(first, evidence.cohort.test.groups),
+        "alignment": {seed: own["alignment"] for seed, own in evidence.writing.items()},
+        "language": {seed: language_test(own) for seed, own in evidence.writing.items()},
+    }
+    return _without_nan(found)
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN; null says as much."""
+    if isinstance(value, dict):
+        return {str(key): _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and value != value else value

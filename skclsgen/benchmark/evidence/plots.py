@@ -1,0 +1,124 @@
+"""Pictures of the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_curve
+
+from ...metrics import reliability_curve
+from ..charts import COLOURS
+from .arms import ARMS, JOINT
+from .cohorts import Cohort
+from .scores import Scored
+
+__all__ = ["draw_forest", "draw_reliability", "draw_roc", "draw_writing"]
+
+
+def _save(figure: Figure, file: Path) -> None:
+    figure.savefig(file, dpi=120)
+
+
+def draw_forest(scored: Mapping[str, Scored], file: Path) -> None:
+    """Save AUROC of every arm with its interval, best first, and every seed as a dot."""
+    order = sorted(scored, key=lambda arm: scored[arm].auroc[0])
+    figure = Figure(figsize=(8, 1 + 0.34 * len(order)), layout="constrained")
+    axes = figure.subplots()
+    for place, arm in enumerate(order):
+        mean, low, high = scored[arm].auroc
+        colour = COLOURS[0] if arm == JOINT else COLOURS[1]
+        axes.plot([low, high], [place, place], color=colour, linewidth=3, alpha=0.5)
+        axes.plot(mean, place, "o", color=colour)
+        seeds = [own["auroc"] for own in scored[arm].by_seed.values()]
+        axes.plot(seeds, [place] * len(seeds), "|", color=colour, markersize=9)
+        axes.annotate(
+            f"{mean:.3f}",
+            (max(high, *seeds), place),
+            (5, -3),
+            textcoords="offset points",
+            fontsize=8,
+        )
+    axes.set_yticks(range(len(order)), [ARMS[arm].title for arm in order])
+    axes.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
+    axes.set_xlabel("test AUROC: mean over seeds, 95% interval over rows, seeds as strokes")
+    axes.margins(x=0.08)
+    axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, file)
+
+
+def draw_roc(scored: Mapping[str, Scored], cohort: Cohort, file: Path) -> None:
+    """Save ROC curves of the first seed: the joint model and the best arm of each kind."""
+    figure = Figure(figsize=(5.4, 5.2), layout="constrained")
+    axes = figure.subplots()
+    test = cohort.targets(cohort.test)
+    for arm in _leaders(scored):
+        seed, proba = min(scored[arm].proba.items())
+        wrong, right, _ = roc_curve(test[: len(proba)], proba)
+        width = 2.2 if arm == JOINT else 1.2
+        colour = COLOURS[0] if arm == JOINT else None
+        label = f"{ARMS[arm].title}: {scored[arm].by_seed[seed]['auroc']:.3f}"
+        axes.plot(wrong, right, linewidth=width, label=label, color=colour)
+    axes.plot([0, 1], [0, 1], ":", color="black", linewidth=0.8)
+    axes.set(xlabel="false-positive rate", ylabel="true-positive rate", aspect="equal")
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, file)
+
+
+def draw_reliability(scored: Mapping[str, Scored], cohort: Cohort, file: Path) -> None:
+    """Save reliability curves of the first seed, before and after temperature scaling."""
+    figure = Figure(figsize=(9.4, 4.8), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    test = cohort.targets(cohort.test)
+    for panel, kind in zip(panels, ("raw", "proba"), strict=True):
+        for arm in _leaders(scored):
+            _, proba = min(getattr(scored[arm], kind).items())
+            curve = reliability_curve(test[: len(proba)], proba)
+            # Where there are hardly any predictions the curve says nothing.
+            met = curve.density > 0.02 * curve.density.max()
+            colour = COLOURS[0] if arm == JOINT else None
+            width = 2.2 if arm == JOINT else 1.2
+            panel.plot(
+                np.where(met, curve.proba, np.nan),
+                np.where(met, curve.observed, np.nan),
+                linewidth=width,
+                label=ARMS[arm].title,
+                color=colour,
+            )
+        panel.plot([0, 1], [0, 1], ":", color="black", linewidth=0.8)
+        title = "as given" if kind == "raw" else "after temperature scaling"
+        panel.set(xlabel="probability", title=title, xlim=(0, 1), ylim=(0, 1))
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("share that is so")
+    panels[0].legend(frameon=False, fontsize=8)
+    _save(figure, file)
+
+
+def draw_writing(tests: Sequence[Mapping[str, Any]], file: Path) -> None:
+    """Save measures of explanations before and after tuning."""
+    shown = [test for test in tests if test["more_is_better"] is not None]
+    figure = Figure(figsize=(2 * max(2, len(shown)), 3.2), layout="constrained")
+    for panel, test in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        values = [test["base"], test["joint"]]
+        bars = panel.bar(["before", "after"], values, color=COLOURS[::-1])
+        panel.bar_label(bars, fmt="%.3f", fontsize=8, padding=2)
+        arrow = "more is better" if test["more_is_better"] else "less is better"
+        panel.set_title(f"{test['metric'].replace('_', ' ')}\n({arrow})", fontsize=9)
+        panel.margins(y=0.18)
+        panel.axhline(0, color="black", linewidth=0.6)
+        panel.spines[["top", "right"]].set_visible(False)
+    _save(figure, file)
+
+
+def _leaders(scored: Mapping[str, Scored]) -> list[str]:
+    """The joint model, and the best other arm of each kind."""
+    best: dict[str, str] = {}
+    for arm, own in scored.items():
+        kind = ARMS[arm].kind
+        if arm != JOINT and (kind not in best or own.auroc[0] > scored[best[kind]].auroc[0]):
+            best[kind] = arm
+    return [JOINT, *best.values()]

@@ -1,0 +1,338 @@
+"""The report: one page in Markdown, the same in HTML, with pictures and a manifest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markdown import markdown
+
+from ...disk_store import replace_file
+from .arms import ARMS, JOINT
+from .before_after import language_test, writing_tests
+from .cohorts import Cohort
+from .plots import draw_forest, draw_reliability, draw_roc, draw_writing
+from .scores import Scored
+from .settings import EvidenceSettings
+
+__all__ = ["Evidence", "write_report"]
+
+STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:62em;margin:2em auto;padding:0 1em}"
+    "table{border-collapse:collapse;font-size:14px}th,td{padding:.25em .7em;text-align:left;"
+    "border-bottom:1px solid #8884;vertical-align:top}img{max-width:100%}"
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything a report is written from.
+
+    Attributes
+    ----------
+    settings : EvidenceSettings
+    cohort : Cohort
+    runs : mapping of arm to mapping of seed to run
+    scored : mapping of arm to Scored
+    comparisons : list of dict
+    """
+
+    settings: EvidenceSettings
+    cohort: Cohort
+    runs: Mapping[str, Mapping[int, Mapping[str, Any]]]
+    scored: Mapping[str, Scored]
+    comparisons: list[dict[str, Any]]
+
+    @property
+    def writing(self) -> dict[int, dict[str, Any]]:
+        """What was found about explanations, by seed."""
+        return {seed: run["writing"] for seed, run in self.runs[JOINT].items()}
+
+
+def write_report(evidence: Evidence, folder: Path) -> Path:
+    """Write ``<data set>.md``, the same page in HTML, and its pictures.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    folder : Path
+        Made where it is missing.
+
+    Returns
+    -------
+    Path
+        Of the Markdown page.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = evidence.settings.dataset
+    text = "\n\n".join(
+        [
+            f"# Evidence: {name}",
+            _rows(evidence),
+            "## Probabilities",
+            _pictures(evidence, folder),
+            _score_table(evidence),
+            "## Comparisons with the joint model",
+            _comparison_table(evidence),
+            *_writing(evidence, folder),
+            "## Manifest",
+            _manifest(evidence),
+        ]
+    )
+    page = folder / f"{name}.md"
+    replace_file(page, (text + "\n").encode())
+    body = markdown(text, extensions=["tables", "fenced_code"])
+    html = f"<!doctype html><meta charset=utf-8><title>{name}</title><style>{STYLE}</style>{body}\n"
+    replace_file(page.with_suffix(".html"), html.encode())
+    return page
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _rows(evidence: Evidence) -> str:
+    funnel = evidence.cohort.funnel()
+    labels = sorted(next(iter(funnel.values())))
+    table = _table(
+        ["Rows", *labels],
+        [
+            [part, *(str(counts.get(label, 0)) for label in labels)]
+            for part, counts in funnel.items()
+        ],
+    )
+    groups = len(set(evidence.cohort.test.groups))
+    return (
+        f"{table}\n\nThe test rows come from {groups} sources; intervals resample sources, not "
+        "rows. Rows to learn from are drawn anew for every seed (those of the last seed are "
+        "counted here); temperatures and thresholds are chosen on the development rows, for all "
+        f"arms alike. Joint, classification-only and generation-only LoRA have the same "
+        f"{evidence.settings.epochs} epochs and the package's defaults, which were chosen for the "
+        "joint model on other e-SNLI rows. Trainer has the defaults of its documentation. The "
+        "probe, the CNN and the regressions choose layer, epochs or penalty on the rows to learn "
+        "from. Beyond that nothing was tuned."
+    )
+
+
+def _pictures(evidence: Evidence, folder: Path) -> str:
+    name = evidence.settings.dataset
+    files = {kind: folder / f"{name}-{kind}.png" for kind in ("auroc", "roc", "reliability")}
+    draw_forest(evidence.scored, files["auroc"])
+    draw_roc(evidence.scored, evidence.cohort, files["roc"])
+    draw_reliability(evidence.scored, evidence.cohort, files["reliability"])
+    return "\n\n".join(f"![{kind}]({file.name})" for kind, file in files.items())
+
+
+def _score_table(evidence: Evidence) -> str:
+    columns = ["auprc", "f1", "mcc", "brier", "log_loss", "d2", "smooth_ece", "raw_smooth_ece"]
+    rows = []
+    for arm, own in sorted(evidence.scored.items(), key=lambda item: -item[1].auroc[0]):
+        mean, low, high = own.auroc
+        spread = "" if np.isnan(own.deviation("auroc")) else f" ± {own.deviation('auroc'):.3f}"
+        n_rows = len(next(iter(own.proba.values())))
+        rows.append(
+            [
+                f"**{ARMS[arm].title}**" if arm == JOINT else ARMS[arm].title,
+                str(len(own.by_seed)),
+                str(n_rows),
+                f"{mean:.3f} ({low:.3f} to {high:.3f}){spread}",
+                *(f"{own.mean(column):.3f}" for column in columns),
+                _unparsed(evidence.runs[arm]),
+                _seconds(evidence.runs[arm], "fit_seconds"),
+                _seconds(evidence.runs[arm], "predict_seconds"),
+            ]
+        )
+    head = ["Arm", "Seeds", "Test rows", "AUROC (95%) ± sd over seeds", "AUPRC", "F1", "MCC"]
+    head += ["Brier", "Log-loss", "D²", "Smooth ECE", "before scaling", "Unread"]
+    return _table([*head, "Fit, s", "Predict, s"], rows)
+
+
+def _unparsed(runs: Mapping[int, Mapping[str, Any]]) -> str:
+    found = [run["unparsed"]["test"] for run in runs.values()]
+    return "" if found[0] is None else f"{np.mean(found):.0f}"
+
+
+def _seconds(runs: Mapping[int, Mapping[str, Any]], key: str) -> str:
+    return f"{np.median([run[key] for run in runs.values()]):.0f}"
+
+
+def _p(value: float) -> str:
+    return f"{value:.4f}" if value >= 0.001 else f"{value:.1e}"
+
+
+def _comparison_table(evidence: Evidence) -> str:
+    rows = [
+        [
+            ARMS[entry["b"]].title,
+            f"{entry['difference']:+.3f} ({entry['low']:+.3f} to {entry['high']:+.3f})",
+            _p(entry["p"]),
+            _p(entry["p_adjusted"]),
+            str(entry["rows"]),
+            str(entry["seeds"]),
+        ]
+        for entry in sorted(evidence.comparisons, key=lambda entry: entry["difference"])
+    ]
+    table = _table(["Against", "AUROC, joint minus it (95%)", "p", "Holm", "Rows", "Seeds"], rows)
+    inferior = [entry for entry in evidence.comparisons if "p_inferior" in entry]
+    notes = [
+        f"Worse than classification-only tuning by {entry['margin']} or more: "
+        f"p = {_p(entry['p_inferior'])}."
+        for entry in inferior
+    ]
+    return "\n\n".join([table, *notes])
+
+
+# --- explanations --------------------------------------------------------------------------------
+
+
+def _writing(evidence: Evidence, folder: Path) -> list[str]:
+    first = evidence.writing.get(0)
+    parts = ["## Do words and head agree?", _alignment_table(evidence.writing)]
+    if first is None:
+        return parts
+    tests = writing_tests(first, evidence.cohort.test.groups)
+    file = folder / f"{evidence.settings.dataset}-explanations.png"
+    draw_writing(tests, file)
+    return [
+        *parts,
+        "## Explanations before and after tuning",
+        f"![explanations]({file.name})",
+        _writing_table(tests),
+        _together_table(first),
+        "## Language",
+        _language(evidence.writing),
+        "## Explanations to look at",
+        _samples(first),
+    ]
+
+
+def _alignment_table(writing: Mapping[int, Mapping[str, Any]]) -> str:
+    first = next(iter(writing.values()))["alignment"]
+    rows = []
+    for kind in ("stated", "observer", "observer of free replies"):
+        if kind in first:
+            own = [one["alignment"][kind] for one in writing.values()]
+            keys = ("auroc_alignment", "kappa", "agreement", "unparseable")
+            rows.append([kind, *(_mean([one[key] for one in own]) for key in keys)])
+    text = _table(["Label by", "AUROC-Alignment", "Kappa", "Agreement", "Unparseable"], rows)
+    for kind in ("stated, stratified", "observer, stratified"):
+        if kind in first:
+            own = [one["alignment"][kind] for one in writing.values()]
+            shares = {when: _mean([one[when]["agreement"] for one in own]) for when in own[0]}
+            listed = ", ".join(
+                f"{share} where the head is {when}" for when, share in shares.items()
+            )
+            text += f"\n\nAgreement, {kind.split(',')[0]}: {listed}."
+    if "flip_rate" in first:
+        flips = _mean([one["alignment"]["flip_rate"] for one in writing.values()])
+        text += f"\n\nAsked for the other label, the text follows it in {flips} of rows (observer)."
+    return text
+
+
+def _mean(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None and not np.isnan(value)]
+    return f"{np.mean(known):.3f}" if known else "-"
+
+
+def _writing_table(tests: list[dict[str, Any]]) -> str:
+    better = {True: "more", False: "less", None: ""}
+    rows = [
+        [
+            test["metric"].replace("_", " "),
+            better[test["more_is_better"]],
+            f"{test['base']:.3f}",
+            f"{test['joint']:.3f}",
+            f"{test['difference']:+.3f} ({test['low']:+.3f} to {test['high']:+.3f})",
+            _p(test["p"]),
+            _p(test["p_adjusted"]),
+            str(test["rows"]),
+        ]
+        for test in tests
+    ]
+    head = ["Measure", "Better", "Base model, forced label", "Joint", "Difference (95%)"]
+    return _table([*head, "p", "Holm", "Rows"], rows)
+
+
+def _together_table(writing: Mapping[str, Any]) -> str:
+    writers = list(writing["quality"])
+    names = list(writing["quality"][writers[0]]["together"])
+    rows = [
+        [
+            name.replace("_", " "),
+            *(_mean([writing["quality"][writer]["together"].get(name)]) for writer in writers),
+        ]
+        for name in names
+    ]
+    return _table(["Of all together", *writers], rows)
+
+
+def _language(writing: Mapping[int, Mapping[str, Any]]) -> str:
+    rows = []
+    for seed, own in writing.items():
+        test = language_test(own)
+        rows.append(
+            [
+                str(seed),
+                f"{test['base']:.3f}",
+                f"{test['tuned']:.3f}",
+                f"{test['change']:+.4f} ({test['low']:+.4f} to {test['high']:+.4f})",
+                _p(test["p"]),
+                f"{test['kl']:.4f}",
+            ]
+        )
+    head = [
+        "Seed",
+        "Base",
+        "Tuned",
+        "Change, nats (95%)",
+        "p of 0.05 or more",
+        "KL from base, nats",
+    ]
+    return "Log-perplexity on general text.\n\n" + _table(head, rows)
+
+
+def _samples(writing: Mapping[str, Any]) -> str:
+    writers = list(writing["quality"])
+    rows = [
+        [_cell(sample["text"], 300), sample["label"], *(_cell(sample[w], 300) for w in writers)]
+        for sample in writing["samples"]
+    ]
+    return _table(["Text", "True label", *writers], rows)
+
+
+def _cell(text: str, longest: int) -> str:
+    """Return text as one cell of a table: no markup of its own."""
+    short = " ".join(text.split())
+    short = short if len(short) <= longest else short[:longest] + "…"
+    plain = escape(short).replace("|", "&#124;").replace("`", "&#96;")
+    for mark in "*_[]\\":
+        plain = plain.replace(mark, f"&#{ord(mark)};")
+    return plain
+
+
+def _manifest(evidence: Evidence) -> str:
+    joint = next(iter(evidence.runs[JOINT].values()))
+    runs = {
+        arm: {
+            str(seed): {
+                "started": run["started"],
+                "load_before": run["load_before"],
+                "sources": run["environment"]["sources"],
+            }
+            for seed, run in own.items()
+        }
+        for arm, own in evidence.runs.items()
+    }
+    manifest = {
+        "settings": evidence.settings.heading(),
+        "environment": joint["environment"],
+        "rationales": joint["rationale_report"],
+        "runs": runs,
+    }
+    return "```json\n" + json.dumps(manifest, indent=1) + "\n```"

@@ -1,0 +1,77 @@
+"""One run: fit an arm, read its probabilities, and, of the joint model, what it writes."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ...backbone import load_base_model
+from ..measure import environment, now, timed
+from ..settings import forget
+from .arms import ARMS, JOINT, Arm
+from .cohorts import Cohort
+from .settings import EvidenceSettings
+from .writing import judge_writing
+
+__all__ = ["run_arm"]
+
+
+def run_arm(name: str, settings: EvidenceSettings, cohort: Cohort, seed: int) -> dict[str, Any]:
+    """Fit an arm on a cohort and keep everything that scores are made of.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`~skclsgen.benchmark.evidence.arms.ARMS`.
+    settings : EvidenceSettings
+    cohort : Cohort
+        Drawn with the same seed.
+    seed : int
+
+    Returns
+    -------
+    dict
+        Probabilities of the positive label on ``development`` and ``test`` rows (the first ones,
+        for a dear arm), seconds, and what the arm says about itself; for the joint arm ``writing``.
+    """
+    arm = ARMS[name]
+    if arm.kind != "words":
+        forget(load_base_model(settings.model))  # or an arm would profit from the one before
+    state = {"started": now(), "load_before": os.getloadavg()[0]}
+    clf = arm.make(settings, seed)
+    fit_seconds, _ = timed(lambda: _fit(arm, clf, cohort))
+    development, test = (_rows(arm, settings, part) for part in (cohort.development, cohort.test))
+    column = np.asarray(clf.classes_).tolist().index(cohort.positive)
+    found, unread = {}, {}
+    predict_seconds = 0.0
+    for part, texts in (("development", development), ("test", test)):
+        seconds, proba = timed(partial(clf.predict_proba, texts))
+        found[part] = [round(float(p), 7) for p in proba[:, column]]
+        unread[part] = getattr(clf, "n_unparsed_", None)
+        predict_seconds += seconds
+    result = state | {
+        "proba": found,
+        "unparsed": unread,
+        "fit_seconds": fit_seconds,
+        "predict_seconds": predict_seconds,
+        "rationale_report": getattr(clf, "rationale_report_", None),
+        "environment": environment(),
+    }
+    if name == JOINT:
+        result["writing"] = judge_writing(clf, settings, cohort, seed)
+    return result
+
+
+def _fit(arm: Arm, clf: Any, cohort: Cohort) -> Any:
+    texts, labels = cohort.train.texts, cohort.train.labels
+    if arm.explained:
+        return clf.fit(texts, labels, explanations=cohort.reasons())
+    return clf.fit(texts, labels)
+
+
+def _rows(arm: Arm, settings: EvidenceSettings, part: Any) -> list[str]:
+    texts: list[str] = part.texts
+    return texts[: settings.dear_rows] if arm.dear else texts

@@ -1,0 +1,77 @@
+"""How much evidence is gathered, on what."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ... import prompt, rationales
+from ...backbone import DEFAULT_MODEL
+from ...baselines import p_true, pairwise, verbalized
+from ..measure import environment
+
+__all__ = ["EvidenceSettings"]
+
+#: Fields that say where things are or how often they are done, not what a run is.
+NOT_OF_A_RUN = ("data", "seeds")
+
+
+@dataclass(frozen=True)
+class EvidenceSettings:
+    """What is compared, and on how many rows.
+
+    Attributes
+    ----------
+    dataset : str
+        One of :data:`~skclsgen.benchmark.evidence.cohorts.DATASETS`.
+    model : str
+        Base model of all arms that have one.
+    data : Path or None
+        Folder with ``esnli/`` and ``clinifact/``; None fetches them from their public homes.
+    seeds : int
+        Fits of every arm that depends on chance.
+    train_rows, development_rows, test_rows : int
+        Most rows to learn from, to choose thresholds and temperatures by, and to judge by.
+    dear_rows : int
+        Most test rows of arms that ask too much of each text; they run on one seed.
+    written_rows : int
+        Test rows for which explanations are written and judged.
+    passages : int
+        Of general text, by which the language is judged.
+    epochs : int
+        Of every arm that is tuned: the same budget for all.
+    samples, opponents : int
+        Replies sampled, and texts compared with, for each text.
+    """
+
+    dataset: str
+    model: str = DEFAULT_MODEL
+    data: Path | None = None
+    seeds: int = 5
+    train_rows: int = 800
+    development_rows: int = 300
+    test_rows: int = 2000
+    dear_rows: int = 300
+    written_rows: int = 500
+    passages: int = 120
+    epochs: int = 2
+    samples: int = 5
+    opponents: int = 4
+
+    def heading(self) -> dict[str, Any]:
+        """Return what a run depends on: settings, versions and the wording of the prompts."""
+        own = {key: value for key, value in asdict(self).items() if key not in NOT_OF_A_RUN}
+        name = Path(self.model).name if Path(self.model).exists() else self.model
+        versions = environment()["versions"]
+        return own | {"model": name, "versions": versions, "prompts": prompts_digest()}
+
+
+def prompts_digest() -> str:
+    """Return a digest of the sources in which prompts are worded."""
+    digest = hashlib.sha256()
+    for module in (prompt, rationales, p_true, pairwise, verbalized):
+        digest.update(inspect.getsource(module).encode())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,307 @@
+"""What the joint model writes, beside what its base model writes on the same prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...baselines import LinearProbe, classification_only
+from ...classifier import CLSGenClassifier
+from ...datasets import LabelledTexts
+from ...likelihood import row_nll
+from ...metrics import (
+    alignment_scores,
+    distinct_n,
+    flesch_reading_ease,
+    flip_rate,
+    groundedness_lift,
+    language_change,
+    las_terms,
+    leakage_adjusted_simulatability,
+    mask_labels,
+    overlap_scores,
+    repetition,
+    stated_label,
+    stratified_alignment,
+)
+from ...packed_model import PackedModel
+from ...wording import words
+from .cohorts import Cohort
+from .general_text import general_texts
+from .settings import EvidenceSettings
+
+__all__ = ["ROW_MEASURES", "judge_writing"]
+
+#: Words of each set of explanations by which its variety is judged.
+DISTINCT_LENGTH = 2000
+#: Measures of single explanations; True where more is better.
+ROW_MEASURES = {
+    "groundedness_lift": True,
+    "simulatability": True,
+    "repetition": False,
+    "base_nll": False,
+    "ended": True,
+    "words": None,
+    "flesch": None,
+}
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """Explanations of some texts.
+
+    Attributes
+    ----------
+    texts : list of str
+        What was explained.
+    labels : list of int
+        1 where the positive label was explained.
+    reasons : list of str
+    ended : list of bool
+        Whether the model ended by itself.
+    """
+
+    texts: list[str]
+    labels: list[int]
+    reasons: list[str]
+    ended: list[bool]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def judge_writing(
+    clf: CLSGenClassifier, settings: EvidenceSettings, cohort: Cohort, seed: int
+) -> dict[str, Any]:
+    """Have the joint model write, and judge it; on the first seed its base model too.
+
+    The base model explains the labels that the joint model predicts (*forced*), so that the two are
+    paired, and its own (*own*).
+
+    Parameters
+    ----------
+    clf : CLSGenClassifier
+        Fitted on the cohort's rows.
+    settings : EvidenceSettings
+    cohort : Cohort
+    seed : int
+
+    Returns
+    -------
+    dict
+        ``alignment``, ``language``, ``quality`` by writer, ``samples``.
+    """
+    positive = cohort.positive
+    test = cohort.test.take(range(min(settings.written_rows, len(cohort.test))))
+    parts = (cohort.development, test)
+    joint = [_speak(clf, part.texts, positive) for part in parts]
+    writers = {"joint": joint}
+    if seed == 0:
+        base = CLSGenClassifier(settings.model, epochs=0, random_state=seed)
+        base.fit(cohort.train.texts, cohort.train.labels)
+        forced = [
+            _speak(base, part.texts, positive, _labels(cohort, own.labels))
+            for part, own in zip(parts, joint, strict=True)
+        ]
+        own = [_speak(base, part.texts, positive) for part in parts]
+        writers |= {"base, forced label": forced, "base, own label": own}
+    quality = {
+        name: _quality(clf, settings, cohort, spoken, test, seed)
+        for name, spoken in writers.items()
+    }
+    change = language_change(clf, general_texts()[: settings.passages])
+    return {
+        "rows": len(test),
+        "alignment": _alignment(clf, settings, cohort, test, joint[1], seed),
+        "language": {
+            "base": change.base.tolist(),
+            "tuned": change.tuned.tolist(),
+            "kl": change.kl.tolist(),
+        },
+        "quality": quality,
+        "samples": [
+            {
+                "text": test.texts[row],
+                "label": test.labels[row],
+                **{name: spoken[1].reasons[row] for name, spoken in writers.items()},
+                "explained": int(joint[1].labels[row]),
+            }
+            for row in range(min(8, len(test)))
+        ],
+    }
+
+
+def _labels(cohort: Cohort, targets: Sequence[int]) -> list[str]:
+    """Turn 1 and 0 into the positive and the other label."""
+    (other,) = set(cohort.train.labels) - {cohort.positive}
+    return [cohort.positive if target else other for target in targets]
+
+
+def _speak(
+    clf: CLSGenClassifier, texts: list[str], positive: str, labels: list[str] | None = None
+) -> Spoken:
+    found = clf.explain(texts, labels=labels)
+    return Spoken(
+        texts,
+        [int(reason.label == positive) for reason in found],
+        [reason.text for reason in found],
+        [reason.complete for reason in found],
+    )
+
+
+# --- quality -------------------------------------------------------------------------------------
+
+
+def _quality(
+    clf: CLSGenClassifier,
+    settings: EvidenceSettings,
+    cohort: Cohort,
+    spoken: Sequence[Spoken],
+    test: LabelledTexts,
+    seed: int,
+) -> dict[str, Any]:
+    """Measures of every test row's explanation, and of all of them together."""
+    development, judged = spoken
+    terms, las = _simulatability(settings, development, judged, seed)
+    rows = {
+        "groundedness_lift": groundedness_lift(judged.reasons, judged.texts, random_state=0),
+        "simulatability": terms,
+        "repetition": [repetition(reason) for reason in judged.reasons],
+        "base_nll": _base_nll(clf, judged, cohort),
+        "ended": judged.ended,
+        "words": [len(words(reason)) for reason in judged.reasons],
+        "flesch": [flesch_reading_ease(reason) for reason in judged.reasons],
+    }
+    together = {"distinct_2": distinct_n(judged.reasons, 2, DISTINCT_LENGTH)} | las
+    if test.explanations is not None:
+        together |= overlap_scores(judged.reasons, test.explanations)
+    # JSON has no NaN.
+    numbers = {name: np.asarray(values, dtype=float) for name, values in rows.items()}
+    kept = {
+        name: [None if np.isnan(v) else round(float(v), 6) for v in values]
+        for name, values in numbers.items()
+    }
+    return {"rows": kept, "together": together}
+
+
+def _simulatability(
+    settings: EvidenceSettings, development: Spoken, judged: Spoken, seed: int
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Per-row terms and summary of LAS, with linear probes on the base model as simulators.
+
+    They learn from explanations of development rows to predict what the writer said of test rows.
+    """
+    if len(set(development.labels)) < 2:
+        nothing = np.full(len(judged), np.nan)
+        return nothing, leakage_adjusted_simulatability(judged.labels, *[judged.labels] * 3)
+    guesses = []
+    for show in (_text_only, _reason_only, _both):
+        simulator = LinearProbe(settings.model, layers=(0.75,), random_state=seed)
+        simulator.fit(show(development), ["yes" if label else "no" for label in development.labels])
+        guesses.append((simulator.predict(show(judged)) == "yes").astype(int))
+    return las_terms(judged.labels, *guesses), leakage_adjusted_simulatability(
+        judged.labels, *guesses
+    )
+
+
+def _text_only(spoken: Spoken) -> list[str]:
+    return spoken.texts
+
+
+def _reason_only(spoken: Spoken) -> list[str]:
+    return [reason or "-" for reason in spoken.reasons]
+
+
+def _both(spoken: Spoken) -> list[str]:
+    return [f"{a}\n\n{b}" for a, b in zip(spoken.texts, _reason_only(spoken), strict=True)]
+
+
+def _base_nll(clf: CLSGenClassifier, spoken: Spoken, cohort: Cohort) -> list[float]:
+    """Log-perplexity of explanations by the base model, behind prompt and label, in nats."""
+    live = clf._network.live()
+    classes = clf.classes_.tolist()
+    model = PackedModel(live.base, live.encoder.prefix_ids)
+    rows, empty = [], []
+    prompts = live.encoder.encode(spoken.texts)
+    labels = _labels(cohort, spoken.labels)
+    for row, (prompt, label, reason) in enumerate(
+        zip(prompts, labels, spoken.reasons, strict=True)
+    ):
+        opening = live.encoder.opening(classes.index(label))
+        ids = live.encoder.plain_ids(" " + reason) if reason else []
+        if not ids:
+            empty.append(row)
+        rows.append(([*prompt, *opening], ids or [prompt[0]]))
+    found = [float(own.mean()) for own in row_nll(model, rows)]
+    return [float("nan") if row in set(empty) else nll for row, nll in enumerate(found)]
+
+
+# --- alignment -----------------------------------------------------------------------------------
+
+
+def _alignment(
+    clf: CLSGenClassifier,
+    settings: EvidenceSettings,
+    cohort: Cohort,
+    test: LabelledTexts,
+    spoken: Spoken,
+    seed: int,
+) -> dict[str, Any]:
+    """Whether words and head agree: stated label, masked observer, forced flip."""
+    classes = clf.classes_.tolist()
+    column = classes.index(cohort.positive)
+    proba = clf.predict_proba(test.texts)[:, column]
+    label_words = [str(label) for label in classes]
+    replies = clf._network.free_replies(test.texts, clf.max_new_tokens)
+    # Of two classes; 1 for the positive one.
+    stated = [
+        None if label is None else int(label == column)
+        for label in (stated_label(reply, label_words) for reply in replies)
+    ]
+    result: dict[str, Any] = {
+        "stated": alignment_scores(proba, stated),
+        "stated, stratified": stratified_alignment(cohort.targets(test), proba, stated),
+    }
+    observer = _observer(settings, cohort, label_words, seed)
+    if observer is None:
+        return result
+    other = [1 - label for label in spoken.labels]
+    flipped = _speak(clf, test.texts, cohort.positive, _labels(cohort, other))
+
+    def seen(reasons: Sequence[str]) -> list[int]:
+        masked = [mask_labels(reason, label_words) or "-" for reason in reasons]
+        return [int(label == cohort.positive) for label in observer.predict(masked)]
+
+    shown, against = seen(spoken.reasons), seen(flipped.reasons)
+    free = seen([_reason_of(reply) for reply in replies])
+    return result | {
+        "observer": alignment_scores(proba, shown),
+        "observer, stratified": stratified_alignment(cohort.targets(test), proba, shown),
+        "observer of free replies": alignment_scores(proba, free),
+        "flip_rate": flip_rate(other, against),
+    }
+
+
+def _observer(
+    settings: EvidenceSettings, cohort: Cohort, label_words: Sequence[str], seed: int
+) -> CLSGenClassifier | None:
+    """Teach a reader to tell labels from people's explanations alone, label words masked."""
+    reasons = cohort.reasons()
+    if reasons is None:
+        return None
+    masked = [mask_labels(reason, label_words) or "-" for reason in reasons]
+    reader = classification_only(
+        model=settings.model,
+        epochs=settings.epochs,
+        random_state=seed,
+        instruction="Say which label this reason was given for.",
+    )
+    return reader.fit(masked, cohort.train.labels)
+
+
+def _reason_of(reply: str) -> str:
+    """Return what follows the first full stop, behind which a reason stands."""
+    return reply.partition(".")[2].strip() or reply

@@ -1,0 +1,206 @@
+"""The evidence is gathered, scored and reported; what it shows is for people to look at."""
+
+import json
+import multiprocessing
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from skclsgen.benchmark.__main__ import main
+from skclsgen.benchmark.evidence import command, run
+from skclsgen.benchmark.evidence.arms import ARMS, JOINT
+from skclsgen.benchmark.evidence.cohorts import load_cohort
+from skclsgen.benchmark.evidence.general_text import general_texts
+from skclsgen.benchmark.evidence.report import _cell
+from skclsgen.benchmark.evidence.scores import compare, score
+from skclsgen.benchmark.evidence.settings import EvidenceSettings
+from skclsgen.benchmark.evidence.store import RunStore
+
+SETTINGS = EvidenceSettings("messages", seeds=2, test_rows=120)
+
+
+def call(folder, *arguments):
+    base = ["evidence", "--dataset", "messages", "--quick"]
+    base += ["--work", str(folder / "runs"), "--report", str(folder / "report")]
+    return main([*base, "--json", str(folder / "evidence.json"), *arguments])
+
+
+def test_quick_form_runs_every_arm_and_goes_on_where_it_stopped(tiny, tmp_path, monkeypatch):
+    call(tmp_path, "--model", tiny)
+    found = json.loads((tmp_path / "evidence.json").read_text())
+    assert {entry["arm"] for entry in found["scores"]} == set(ARMS)
+    assert {entry["b"] for entry in found["comparisons"]} == set(ARMS) - {JOINT}
+    aurocs = [entry["value"] for entry in found["scores"] if entry["metric"] == "auroc"]
+    assert all(0 <= value <= 1 for value in aurocs)
+    assert {entry["seed"] for entry in found["scores"] if entry["arm"] == JOINT} == {0, 1}
+    assert {test["metric"] for test in found["explanations"]} >= {"groundedness_lift", "base_nll"}
+    assert set(found["language"]) == {"0", "1"}
+    assert found["settings"]["versions"]["torch"]
+    report = tmp_path / "report"
+    text = (report / "messages.md").read_text()
+    assert all(arm.title in text for arm in ARMS.values())
+    assert "<table>" in (report / "messages.html").read_text()
+    pictures = {file.name: file.stat().st_size for file in report.glob("*.png")}
+    kinds = ("auroc", "roc", "reliability", "explanations")
+    assert set(pictures) == {f"messages-{kind}.png" for kind in kinds}
+    assert min(pictures.values()) > 5_000
+
+    def never(*arguments):
+        raise AssertionError("a finished run was run again")
+
+    monkeypatch.setattr(command, "run_arm", never)
+    again = call(tmp_path, "--model", tiny)
+    assert again["scores"] == found["scores"]
+    with pytest.raises(AssertionError, match="run again"):
+        call(tmp_path, "--model", tiny, "--epochs", "2")
+
+
+@pytest.mark.real
+def test_quick_form_on_the_real_model(tmp_path):
+    found = call(tmp_path, "--arms", "joint", "label", "tfidf", "--seeds", "1")
+    by_arm = {e["arm"]: e["value"] for e in found["scores"] if e["metric"] == "auroc"}
+    assert set(by_arm) == {"joint", "label", "tfidf"}
+    language = found["language"]["0"]
+    assert 2 < language["base"] < 5
+    assert abs(language["change"]) < 0.5
+    written = {test["metric"]: test for test in found["explanations"]}
+    assert written["words"]["base"] > 3
+    assert written["base_nll"]["joint"] > 0
+
+
+def test_parts_of_a_cohort_share_nothing():
+    first, second = (load_cohort(SETTINGS, seed) for seed in (0, 1))
+    texts = [set(part.texts) for part in (first.train, first.development, first.test)]
+    assert not texts[0] & texts[1] | texts[0] & texts[2] | texts[1] & texts[2]
+    assert first.test.texts == second.test.texts
+    assert first.development.texts == second.development.texts
+    small = replace(SETTINGS, train_rows=100)
+    drawn = [load_cohort(small, seed).train.texts for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(first.test) == 120
+    assert set(first.targets(first.test)) == {0, 1}
+
+
+def runs_of(cohort, **quality):
+    """Made-up runs: probabilities that know the truth to a given degree."""
+    runs = {}
+    for arm, known in quality.items():
+        rng = np.random.default_rng(len(runs))
+        own = {}
+        for seed in range(2 if ARMS[arm].seeds else 1):
+            proba = {}
+            for part in ("development", "test"):
+                targets = cohort.targets(getattr(cohort, part))
+                proba[part] = 1 / (
+                    1 + np.exp(-known * (2 * targets - 1) - rng.normal(size=len(targets)))
+                )
+            own[seed] = {"proba": proba}
+        runs[arm] = own
+    return runs
+
+
+def test_scores_are_those_of_the_probabilities():
+    cohort = load_cohort(SETTINGS, 0)
+    runs = runs_of(cohort, joint=1.5, label=0.0)
+    scored = score(runs, cohort)
+    targets = cohort.targets(cohort.test)
+    for seed, run_of_seed in runs["joint"].items():
+        expected = roc_auc_score(targets, run_of_seed["proba"]["test"])
+        assert scored["joint"].by_seed[seed]["auroc"] == pytest.approx(expected)
+    mean, low, high = scored["joint"].auroc
+    assert mean == pytest.approx(scored["joint"].mean("auroc"))
+    assert low < mean < high
+    assert scored["joint"].mean("log_loss") < scored["label"].mean("log_loss")
+
+
+def test_comparisons_tell_a_difference_from_none():
+    cohort = load_cohort(SETTINGS, 0)
+    runs = runs_of(cohort, joint=1.2, label=0.0, classification=1.2)
+    found = {entry["b"]: entry for entry in compare(score(runs, cohort), cohort)}
+    worse = found["label"]
+    assert worse["low"] > 0.1
+    assert worse["p"] < worse["p_adjusted"] < 0.01
+    same = found["classification"]
+    assert same["low"] < 0 < same["high"]
+    assert same["p"] > 0.05
+    assert worse["seeds"] == same["seeds"] == 2
+    runs["classification"] = {seed: runs["joint"][seed] for seed in (0, 1)}
+    equal = {e["b"]: e for e in compare(score(runs, cohort), cohort)}["classification"]
+    assert (equal["difference"], equal["p"]) == (0, 1)
+    assert equal["p_inferior"] < 0.001
+
+
+def test_an_arm_on_fewer_rows_is_compared_on_those():
+    cohort = load_cohort(SETTINGS, 0)
+    runs = runs_of(cohort, joint=1.2, tournament=0.0)
+    runs["tournament"] = {
+        0: {"proba": {k: v[:50] for k, v in runs["tournament"][0]["proba"].items()}}
+    }
+    scored = score(runs, cohort)
+    (entry,) = compare(scored, cohort)
+    assert (entry["rows"], entry["seeds"]) == (50, 1)
+    targets = cohort.targets(cohort.test)[:50]
+    own = [roc_auc_score(targets, scored[arm].proba[0][:50]) for arm in ("joint", "tournament")]
+    assert entry["difference"] == pytest.approx(own[0] - own[1])
+
+
+def test_runs_of_other_settings_are_not_found(tmp_path):
+    RunStore(tmp_path, {"rows": 8}).save("joint", 0, {"seconds": 1.0})
+    assert RunStore(tmp_path, {"rows": 8}).find("joint", 0) == {"seconds": 1.0}
+    assert RunStore(tmp_path, {"rows": 9}).find("joint", 0) is None
+    assert RunStore(tmp_path, {"rows": 8}).find("joint", 1) is None
+    (tmp_path / "joint-0.json").write_text("{")
+    with pytest.raises(ValueError, match="holds no finished run"):
+        RunStore(tmp_path, {"rows": 8}).find("joint", 0)
+
+
+def hold(folder, claimed, done):
+    with RunStore(folder, {}).claim("joint", 0) as mine:
+        claimed.put(mine)
+        done.wait(60)
+
+
+def test_two_processes_never_do_the_same_run(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    claimed, done = context.Queue(), context.Event()
+    other = context.Process(target=hold, args=(tmp_path, claimed, done))
+    other.start()
+    try:
+        assert claimed.get(timeout=60)
+        with RunStore(tmp_path, {}).claim("joint", 0) as mine:
+            assert not mine
+        with RunStore(tmp_path, {}).claim("joint", 1) as mine:
+            assert mine
+        other.kill()  # a claim ends with its process
+        other.join(60)
+        with RunStore(tmp_path, {}).claim("joint", 0) as mine:
+            assert mine
+    finally:
+        other.kill()
+
+
+def test_the_first_seed_of_every_arm_comes_first():
+    planned = command._planned(["joint", "label", "tournament", "cnn"], 3)
+    assert planned[:4] == [("joint", 0), ("label", 0), ("tournament", 0), ("cnn", 0)]
+    assert planned[4:] == [("joint", 1), ("cnn", 1), ("joint", 2), ("cnn", 2)]
+
+
+def test_texts_cannot_break_a_table():
+    shown = _cell("a | b\n<script>`*x*`", 300)
+    assert not set("|\n<>`*") & set(shown)
+
+
+def test_general_texts_are_prose():
+    texts = general_texts()
+    assert len(set(texts)) == len(texts) >= 100
+    letters = [sum(c.isalpha() or c.isspace() for c in text) / len(text) for text in texts]
+    assert min(letters) > 0.75
+
+
+def test_dear_arms_see_the_first_rows_only(tmp_path):
+    cohort = load_cohort(SETTINGS, 0)
+    settings = replace(SETTINGS, dear_rows=7)
+    assert run._rows(ARMS["tournament"], settings, cohort.test) == cohort.test.texts[:7]
+    assert run._rows(ARMS["cnn"], settings, cohort.test) == cohort.test.texts
