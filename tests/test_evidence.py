@@ -199,8 +199,8 @@ def test_general_texts_are_prose():
     assert min(letters) > 0.75
 
 
-def test_dear_arms_see_the_first_rows_only(tmp_path):
+def test_arms_that_ask_much_see_the_first_rows_only():
     cohort = load_cohort(SETTINGS, 0)
-    settings = replace(SETTINGS, dear_rows=7)
+    settings = replace(SETTINGS, few_rows=7)
     assert run._rows(ARMS["tournament"], settings, cohort.test) == cohort.test.texts[:7]
     assert run._rows(ARMS["cnn"], settings, cohort.test) == cohort.test.texts

@@ -52,8 +52,10 @@ class Arm:
         Whether the base model is tuned, read, asked, or not there at all.
     seeds : bool
         False if chance has no part in it, rows to learn from included: one run is enough.
-    dear : bool
-        True for one seed and few test rows.
+    once : bool
+        True if it takes too long to be run on more than one seed.
+    few_rows : bool
+        True if it asks so much of every text that few must do.
     explained : bool
         True if it learns from explanations too.
     """
@@ -62,7 +64,8 @@ class Arm:
     make: Callable[[EvidenceSettings, int], Any]
     kind: str
     seeds: bool = True
-    dear: bool = False
+    once: bool = False
+    few_rows: bool = False
     explained: bool = False
 
 
@@ -108,48 +111,59 @@ ARMS: dict[str, Arm] = {
     JOINT: Arm("Joint (CLSGenClassifier)", _ours(CLSGenClassifier), "tuned", explained=True),
     "classification": Arm("Classification-only LoRA", _ours(classification_only), "tuned"),
     "generation": Arm("Generation-only LoRA", _ours(GenerationOnly), "tuned", explained=True),
-    "trainer": Arm("Trainer + PEFT, float32, 3 epochs", Trainer, "tuned", dear=True),
+    "trainer": Arm("Trainer + PEFT, float32, 3 epochs", Trainer, "tuned", once=True),
     "probe": Arm(
         "Linear probe, frozen base",
         lambda s, seed: LinearProbe(s.model, random_state=seed),
         "frozen",
     ),
     "label": Arm(
-        "Label-token probability", _asked(LabelProbability, calibrate=False), "prompting", False
+        "Label-token probability",
+        _asked(LabelProbability, calibrate=False),
+        "prompting",
+        seeds=False,
     ),
     "calibrated": Arm(
         "Label-token probability, contextual calibration",
         _asked(LabelProbability),
         "prompting",
-        False,
+        seeds=False,
     ),
-    "p_true": Arm("P(True)", _asked(PTrue), "prompting", False),
+    "p_true": Arm("P(True)", _asked(PTrue), "prompting", seeds=False),
     "verbalized": Arm(
-        "Verbalized confidence", _asked(VerbalizedConfidence), "prompting", dear=True
+        "Verbalized confidence",
+        _asked(VerbalizedConfidence),
+        "prompting",
+        seeds=False,
+        few_rows=True,
     ),
     "self_consistency": Arm(
         "Self-consistency",
         lambda s, seed: SelfConsistency(s.model, samples=s.samples, random_state=seed),
         "prompting",
-        dear=True,
+        once=True,
+        few_rows=True,
     ),
     "semantic_entropy": Arm(
         "Semantic entropy",
         lambda s, seed: SemanticEntropy(s.model, samples=s.samples, random_state=seed),
         "prompting",
-        dear=True,
+        once=True,
+        few_rows=True,
     ),
     "tournament": Arm(
         "Pairwise tournament (Elo)",
         lambda s, seed: PairwiseTournament(s.model, opponents=s.opponents, random_state=seed),
         "prompting",
-        dear=True,
+        once=True,
+        few_rows=True,
     ),
     "relative": Arm(
         "Relative confidence",
         lambda s, seed: RelativeConfidence(s.model, opponents=s.opponents, random_state=seed),
         "prompting",
-        dear=True,
+        once=True,
+        few_rows=True,
     ),
     "cnn": Arm("Sentence CNN", lambda s, seed: SentenceCNN(random_state=seed), "words"),
     "tfidf": Arm(
@@ -164,6 +178,6 @@ ARMS: dict[str, Arm] = {
         "SetFit",
         lambda s, seed: SetFitClassifier(pairs_per_text=5, random_state=seed),
         "words",
-        dear=True,
+        once=True,
     ),
 }

@@ -18,7 +18,7 @@ from .report import Evidence, write_report
 from .run import run_arm
 from .scores import compare, score
 from .settings import EvidenceSettings
-from .store import RunStore
+from .store import RunStore, without_nan
 
 __all__ = ["add_arguments", "gather"]
 
@@ -28,7 +28,7 @@ QUICK: dict[str, Any] = {
     "train_rows": 28,
     "development_rows": 12,
     "test_rows": 20,
-    "dear_rows": 12,
+    "few_rows": 12,
     "written_rows": 12,
     "passages": 10,
     "epochs": 1,
@@ -111,7 +111,7 @@ def _planned(arms: Iterable[str], seeds: int) -> list[tuple[str, int]]:
         (arm, seed)
         for seed in range(seeds)
         for arm in arms
-        if not seed or (ARMS[arm].seeds and not ARMS[arm].dear)
+        if not seed or (ARMS[arm].seeds and not ARMS[arm].once)
     ]
 
 
@@ -148,13 +148,4 @@ def _as_json(evidence: Evidence) -> dict[str, Any]:
         "alignment": {seed: own["alignment"] for seed, own in evidence.writing.items()},
         "language": {seed: language_test(own) for seed, own in evidence.writing.items()},
     }
-    return _without_nan(found)
-
-
-def _without_nan(value: Any) -> Any:
-    """JSON has no NaN; null says as much."""
-    if isinstance(value, dict):
-        return {str(key): _without_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and value != value else value
+    return without_nan(found)

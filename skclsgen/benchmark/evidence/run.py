@@ -35,7 +35,8 @@ def run_arm(name: str, settings: EvidenceSettings, cohort: Cohort, seed: int) ->
     -------
     dict
         Probabilities of the positive label on ``development`` and ``test`` rows (the first ones,
-        for a dear arm), seconds, and what the arm says about itself; for the joint arm ``writing``.
+        where few must do), seconds, and what the arm says about itself; for the joint arm also
+        ``writing``.
     """
     arm = ARMS[name]
     if arm.kind != "words":
@@ -49,7 +50,7 @@ def run_arm(name: str, settings: EvidenceSettings, cohort: Cohort, seed: int) ->
     predict_seconds = 0.0
     for part, texts in (("development", development), ("test", test)):
         seconds, proba = timed(partial(clf.predict_proba, texts))
-        found[part] = [round(float(p), 7) for p in proba[:, column]]
+        found[part] = [round(float(p), 12) for p in proba[:, column]]
         unread[part] = getattr(clf, "n_unparsed_", None)
         predict_seconds += seconds
     result = state | {
@@ -74,4 +75,4 @@ def _fit(arm: Arm, clf: Any, cohort: Cohort) -> Any:
 
 def _rows(arm: Arm, settings: EvidenceSettings, part: Any) -> list[str]:
     texts: list[str] = part.texts
-    return texts[: settings.dear_rows] if arm.dear else texts
+    return texts[: settings.few_rows] if arm.few_rows else texts

@@ -35,8 +35,8 @@ class EvidenceSettings:
         Fits of every arm that depends on chance.
     train_rows, development_rows, test_rows : int
         Most rows to learn from, to choose thresholds and temperatures by, and to judge by.
-    dear_rows : int
-        Most test rows of arms that ask too much of each text; they run on one seed.
+    few_rows : int
+        Most development and test rows of arms that ask too much of each text.
     written_rows : int
         Test rows for which explanations are written and judged.
     passages : int
@@ -54,7 +54,7 @@ class EvidenceSettings:
     train_rows: int = 800
     development_rows: int = 300
     test_rows: int = 2000
-    dear_rows: int = 300
+    few_rows: int = 300
     written_rows: int = 500
     passages: int = 120
     epochs: int = 2

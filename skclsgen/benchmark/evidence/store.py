@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from ..measure import save_json
 
-__all__ = ["RunStore"]
+__all__ = ["RunStore", "without_nan"]
 
 
 class RunStore:
@@ -55,7 +55,8 @@ class RunStore:
 
     def save(self, arm: str, seed: int, result: Mapping[str, Any]) -> None:
         """Write a finished run; a killed process leaves none or a whole one."""
-        save_json(self._file(arm, seed), {"heading": self.heading, "result": dict(result)})
+        content = {"heading": self.heading, "result": without_nan(dict(result))}
+        save_json(self._file(arm, seed), content)
 
     @contextlib.contextmanager
     def claim(self, arm: str, seed: int) -> Iterator[bool]:
@@ -77,3 +78,18 @@ class RunStore:
 
     def _file(self, arm: str, seed: int) -> Path:
         return self.folder / f"{arm}-{seed}.json"
+
+
+def without_nan(value: Any) -> Any:
+    """Return a value with None for NaN, which JSON does not know, and keys as text.
+
+    Examples
+    --------
+    >>> without_nan({0: [1.5, float("nan")]})
+    {'0': [1.5, None]}
+    """
+    if isinstance(value, dict):
+        return {str(key): without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and value != value else value

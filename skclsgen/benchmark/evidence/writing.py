@@ -178,11 +178,9 @@ def _quality(
     together = {"distinct_2": distinct_n(judged.reasons, 2, DISTINCT_LENGTH)} | las
     if test.explanations is not None:
         together |= overlap_scores(judged.reasons, test.explanations)
-    # JSON has no NaN.
     numbers = {name: np.asarray(values, dtype=float) for name, values in rows.items()}
     kept = {
-        name: [None if np.isnan(v) else round(float(v), 6) for v in values]
-        for name, values in numbers.items()
+        name: [round(value, 6) for value in values.tolist()] for name, values in numbers.items()
     }
     return {"rows": kept, "together": together}
 
@@ -192,11 +190,11 @@ def _simulatability(
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Per-row terms and summary of LAS, with linear probes on the base model as simulators.
 
-    They learn from explanations of development rows to predict what the writer said of test rows.
+    They learn from explanations of development rows to predict what the writer said of test rows;
+    there is nothing to learn where it said the same of all.
     """
     if len(set(development.labels)) < 2:
-        nothing = np.full(len(judged), np.nan)
-        return nothing, leakage_adjusted_simulatability(judged.labels, *[judged.labels] * 3)
+        return np.full(len(judged), np.nan), {"las": np.nan}
     guesses = []
     for show in (_text_only, _reason_only, _both):
         simulator = LinearProbe(settings.model, layers=(0.75,), random_state=seed)
