@@ -49,6 +49,6 @@ def draw_scaling(curves: Mapping[str, list[dict[str, Any]]], file: Path) -> None
                 line = {"linestyle": "--", "color": COLOURS[1], "linewidth": 1}
                 panel.plot([0, size[-1]], [0, found[-1]], label="in proportion", **line)
                 panel.legend(frameon=False)
-            panel.set(xlabel=name.replace("_", " "), ylabel=label, ylim=(0, None))
+            panel.set(xlabel=name.replace("_", " "), ylabel=label, ylim=(0, 1.08 * max(found)))
             panel.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=130)
