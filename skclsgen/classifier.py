@@ -111,7 +111,7 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         The labels, sorted.
     n_features_in_ : int
         Number of columns; only after a fit on records.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_columns,)
         Names of the columns; only after a fit on records.
     history_ : dict of str to list of float
         ``loss``, ``classification_loss`` and ``explanation_loss`` per epoch, in nats;

@@ -50,6 +50,10 @@ def test_labels_are_whole_words():
         ("in credit, red", ["red", "blue"], "in credit, ..."),
         ("non-toxic and toxic", ["toxic", "fine"], "non-toxic and ..."),
         ("nothing to hide", SUPPORT, "nothing to hide"),
+        ("It supports, entails", ["support", "entail"], "It ..., ..."),
+        ("Groß, not grossly", ["groß", "klein"], "..., not grossly"),
+        ("a b", [" b ", ""], "a ..."),
+        ("a b", [""], "a b"),
     ],
 )
 def test_labels_and_their_relatives_are_hidden(text, labels, masked):
@@ -81,6 +85,8 @@ def test_alignment_that_cannot_be_told_is_no_number():
     assert none["kappa"] == 0
     with pytest.raises(ValueError, match="3 observed labels"):
         alignment_scores([0.9, 0.8], [1, 1, 0])
+    with pytest.raises(ValueError, match="observed holds 2"):
+        alignment_scores([0.9, 0.8], [1, 2])
 
 
 def test_texts_follow_what_they_were_asked():
@@ -99,3 +105,7 @@ def test_strata_tell_following_the_head_from_knowing_the_truth():
     perfect = stratified_alignment([1, 0], [0.9, 0.1], [1, 0])["wrong"]
     assert perfect["rows"] == 0
     assert np.isnan(perfect["agreement"])
+    with pytest.raises(ValueError, match="3 observed labels"):
+        stratified_alignment([1, 0], [0.9, 0.1], [1, 0, 1])
+    with pytest.raises(ValueError, match="one of each per row"):
+        stratified_alignment([1], [0.9, 0.1], [1, 0])

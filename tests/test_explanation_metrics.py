@@ -1,8 +1,11 @@
 """Simulatability, fluency, grounding, overlap."""
 
+import sys
+
 import numpy as np
 import pytest
 
+from skclsgen.exceptions import OptionalDependencyError
 from skclsgen.metrics import (
     distinct_n,
     flesch_reading_ease,
@@ -68,6 +71,9 @@ def test_reading_ease_worked_by_hand():
     expected = 206.835 - 1.015 * 9 / 2 - 84.6 * 13 / 9
     assert flesch_reading_ease(text) == pytest.approx(expected)
     assert np.isnan(flesch_reading_ease("..."))
+    # A decimal ends no sentence: seven words of one syllable.
+    dose = flesch_reading_ease("She took 7.5 mg at home.")
+    assert dose == pytest.approx(206.835 - 1.015 * 7 - 84.6)
     easy, hard = "The cat sat. It slept.", "Institutional heterogeneity necessitates evaluation."
     assert flesch_reading_ease(easy) > 80 > 0 > flesch_reading_ease(hard)
 
@@ -85,7 +91,8 @@ def test_a_looping_sentence_reads_easily_and_repeats():
 
 def test_groundedness_counts_content_words():
     assert groundedness("The man rides a bike in 2019", "A MAN rides, 2019") == pytest.approx(2 / 3)
-    assert np.isnan(groundedness("he is", "he is here"))
+    assert np.isnan(groundedness("it's he", "it's he, here"))
+    assert groundedness("the patient's leg", "the patient\u2019s arm") == 1
 
 
 def test_groundedness_is_held_against_other_sources():
@@ -129,4 +136,12 @@ def test_overlap_needs_references():
         overlap_scores(["a"], [])
     with pytest.raises(ValueError, match="none for any row"):
         overlap_scores(["a"], [[]])
+    with pytest.raises(ValueError, match="holds a string"):
+        overlap_scores(["the cat"], ["the cat"])
     assert overlap_scores(["a b", "c"], [["a b"], []])["rouge_1"] == 1
+
+
+def test_overlap_names_the_extra_that_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rouge_score.rouge_scorer", None)
+    with pytest.raises(OptionalDependencyError, match=r"skclsgen\[benchmark\]"):
+        overlap_scores(["a"], [["a"]])

@@ -68,9 +68,9 @@ def stated_label(reply: str, label_words: Sequence[str]) -> int | None:
 def mask_labels(text: str, label_words: Sequence[str], mask: str = "...") -> str:
     """Hide every label's words, and close relatives of labels of one word.
 
-    Relatives are words that begin with the label's stem: what is left of it without a common
-    English ending, if that is at least five letters ("entailment" hides "entails"). A stem hides
-    too much rather than too little.
+    Relatives are words that begin with the label's stem: the label, without a common English ending
+    if it has one, where that is at least five letters ("entailment" hides "entails", "support"
+    "supports"). A stem hides too much rather than too little.
 
     Parameters
     ----------
@@ -87,22 +87,23 @@ def mask_labels(text: str, label_words: Sequence[str], mask: str = "...") -> str
     """
     patterns = []
     for name in sorted(label_words, key=len, reverse=True):
-        parts = [re.escape(part) for part in name.split()]
-        pattern = r"\s+".join(parts)
+        parts = name.split()
         if len(parts) == 1:
-            stem = _stem(name)
-            pattern = re.escape(stem) + (r"\w*" if stem != name.casefold() else "")
-        patterns.append(pattern)
+            stem = _stem(parts[0])
+            patterns.append(re.escape(stem) + (r"\w*" if len(stem) >= _STEM else ""))
+        elif parts:
+            patterns.append(r"\s+".join(map(re.escape, parts)))
+    if not patterns:
+        return text
     whole = r"(?<![\w-])(?:" + "|".join(patterns) + r")(?![\w-])"
     return re.sub(whole, lambda _: mask, text, flags=re.IGNORECASE)
 
 
 def _stem(word: str) -> str:
-    plain = word.casefold()
     for ending in _ENDINGS:
-        if plain.endswith(ending) and len(plain) - len(ending) >= _STEM:
-            return plain[: -len(ending)]
-    return plain
+        if word.lower().endswith(ending) and len(word) - len(ending) >= _STEM:
+            return word[: -len(ending)]
+    return word
 
 
 def alignment_scores(proba: Any, observed: Sequence[int | None]) -> dict[str, float]:
@@ -143,6 +144,9 @@ def alignment_scores(proba: Any, observed: Sequence[int | None]) -> dict[str, fl
             f"proba has the shape {found.shape} but there are {len(observed)} observed labels; "
             "pass one of each per row, at least one."
         )
+    strange = next((label for label in observed if label not in (0, 1, None)), None)
+    if strange is not None:
+        raise ValueError(f"observed holds {strange!r}; pass 0, 1 or None for each row.")
     seen = np.array([-1 if label is None else label for label in observed])
     head = (found >= 0.5).astype(int)
     known = seen >= 0
@@ -202,20 +206,30 @@ def stratified_alignment(
         ``right`` and ``wrong``, each with ``rows``, ``agreement`` and ``kappa`` (NaN without
         rows).
 
+    Raises
+    ------
+    ValueError
+        If the three differ in length, or ``observed`` holds anything else.
+
     Examples
     --------
     >>> found = stratified_alignment([1, 0, 1], [0.9, 0.1, 0.2], [1, 0, 1])
     >>> found["right"]["agreement"], found["wrong"]["agreement"]
     (1.0, 0.0)
     """
-    head = (np.asarray(proba) >= 0.5).astype(int)
-    right = head == np.asarray(y_true)
+    truth, found = np.asarray(y_true), np.asarray(proba, dtype=float)
+    if found.ndim != 1 or truth.shape != found.shape or len(observed) != len(found):
+        raise ValueError(
+            f"y_true has the shape {truth.shape}, proba {found.shape}, and there are "
+            f"{len(observed)} observed labels; pass one of each per row."
+        )
+    right = (found >= 0.5).astype(int) == truth
     result = {}
     for name, chosen in (("right", right), ("wrong", ~right)):
         rows = np.flatnonzero(chosen).tolist()
         own = {"agreement": np.nan, "kappa": np.nan}
         if rows:
-            found = alignment_scores(np.asarray(proba)[rows], [observed[row] for row in rows])
-            own = {key: found[key] for key in own}
+            scores = alignment_scores(found[rows], [observed[row] for row in rows])
+            own = {key: scores[key] for key in own}
         result[name] = {"rows": float(len(rows))} | own
     return result

@@ -102,7 +102,7 @@ def flesch_reading_ease(text: str) -> float:
     said = words(text)
     if not said:
         return float("nan")
-    sentences = max(1, len([part for part in re.split(r"[.!?]+", text) if words(part)]))
+    sentences = max(1, len([part for part in re.split(r"[.!?]+(?!\d)", text) if words(part)]))
     syllables = sum(map(_syllables, said))
     return 206.835 - 1.015 * len(said) / sentences - 84.6 * syllables / len(said)
 

@@ -131,7 +131,11 @@ def _own_and_null(
 
 
 def _content(text: str) -> list[str]:
-    return [w for w in words(text) if len(w) >= _LETTERS or any(c.isdigit() for c in w)]
+    return [
+        word
+        for word in words(text)
+        if sum(map(str.isalpha, word)) >= _LETTERS or any(map(str.isdigit, word))
+    ]
 
 
 def _share(said: Sequence[str], met: set[str]) -> float:

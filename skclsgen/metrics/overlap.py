@@ -63,6 +63,11 @@ def overlap_scores(
             f"there are {len(candidates)} candidates and references for {len(references)}; pass a "
             "list of references for each."
         )
+    if any(isinstance(own, str) for own in references):
+        raise ValueError(
+            "references holds a string where a list of strings belongs; put each row's reference "
+            "into a list, even if there is one only."
+        )
     rows = [(c, list(own)) for c, own in zip(candidates, references, strict=True) if len(own)]
     if not rows:
         raise ValueError("references has none for any row; leave the measure out.")

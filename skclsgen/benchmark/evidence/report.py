@@ -130,7 +130,17 @@ def _pictures(evidence: Evidence, folder: Path) -> str:
 
 
 def _score_table(evidence: Evidence) -> str:
-    columns = ["auprc", "f1", "mcc", "brier", "log_loss", "d2", "smooth_ece", "raw_smooth_ece"]
+    columns = [
+        "auprc",
+        "f1",
+        "mcc",
+        "brier",
+        "log_loss",
+        "d2",
+        "smooth_ece",
+        "smooth_ece_by_chance",
+    ]
+    columns += ["raw_smooth_ece"]
     rows = []
     for arm, own in sorted(evidence.scored.items(), key=lambda item: -item[1].auroc[0]):
         mean, low, high = own.auroc
@@ -149,7 +159,7 @@ def _score_table(evidence: Evidence) -> str:
             ]
         )
     head = ["Arm", "Seeds", "Test rows", "AUROC (95%) ± sd over seeds", "AUPRC", "F1", "MCC"]
-    head += ["Brier", "Log-loss", "D²", "Smooth ECE", "before scaling", "Unread"]
+    head += ["Brier", "Log-loss", "D²", "Smooth ECE", "by chance up to", "before scaling", "Unread"]
     return _table([*head, "Fit, s", "Predict, s"], rows)
 
 
@@ -173,12 +183,22 @@ def _comparison_table(evidence: Evidence) -> str:
             f"{entry['difference']:+.3f} ({entry['low']:+.3f} to {entry['high']:+.3f})",
             _p(entry["p"]),
             _p(entry["p_adjusted"]),
+            _p(entry["p_delong"]),
             str(entry["rows"]),
             str(entry["seeds"]),
         ]
         for entry in sorted(evidence.comparisons, key=lambda entry: entry["difference"])
     ]
-    table = _table(["Against", "AUROC, joint minus it (95%)", "p", "Holm", "Rows", "Seeds"], rows)
+    head = [
+        "Against",
+        "AUROC, joint minus it (95%)",
+        "p",
+        "Holm",
+        "DeLong, seed 0",
+        "Rows",
+        "Seeds",
+    ]
+    table = _table(head, rows)
     inferior = [entry for entry in evidence.comparisons if "p_inferior" in entry]
     notes = [
         f"Worse than classification-only tuning by {entry['margin']} or more: "

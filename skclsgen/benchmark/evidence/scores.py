@@ -11,10 +11,12 @@ import numpy as np
 from ...metrics import (
     apply_temperature,
     best_threshold,
+    delong_test,
     fit_temperature,
     holm,
     probability_scores,
     resampling_weights,
+    smooth_ece_null,
     weighted_auroc,
 )
 from .arms import ARMS, JOINT
@@ -35,7 +37,8 @@ class Scored:
     Attributes
     ----------
     by_seed : dict of int to dict of str to float
-        Of every seed, by metric; ``raw_*`` before temperature scaling.
+        Of every seed, by metric; ``raw_*`` before temperature scaling, ``smooth_ece_by_chance``
+        what calibrated probabilities stay below in 97.5% of cases.
     proba : dict of int to ndarray of shape (test rows,)
         Scaled probabilities of the positive label.
     raw : dict of int to ndarray of shape (test rows,)
@@ -88,6 +91,8 @@ def score(runs: Mapping[str, Mapping[int, Mapping[str, Any]]], cohort: Cohort) -
             values |= {
                 f"raw_{name}": before[name] for name in ("brier", "log_loss", "d2", "smooth_ece")
             }
+            _, chance = smooth_ece_null(scaled[seed], random_state=0)
+            values |= {"smooth_ece_by_chance": chance}
             by_seed[seed] = values | {"temperature": temperature, "threshold": threshold}
         rows = len(next(iter(scaled.values())))
         drawn = np.mean(
@@ -110,11 +115,11 @@ def compare(scored: Mapping[str, Scored], cohort: Cohort) -> list[dict[str, Any]
     -------
     list of dict
         ``a``, ``b``, ``metric``, ``difference`` (a minus b), ``low``, ``high``, ``p``,
-        ``p_adjusted``, ``rows``, ``seeds``; for classification-only tuning ``p_inferior`` too, of
-        being worse by :data:`MARGIN` or more.
+        ``p_adjusted``, ``p_delong`` (of the first seed, by DeLong's test), ``rows``, ``seeds``; for
+        classification-only tuning ``p_inferior`` too, of being worse by :data:`MARGIN` or more.
     """
-    test = cohort.targets(cohort.test)
-    weights = resampling_weights(cohort.test.groups, REPEATS, random_state=0)
+    test, groups = cohort.targets(cohort.test), cohort.test.groups
+    weights = resampling_weights(groups, REPEATS, random_state=0)
     joint, found = scored[JOINT], []
     for arm, other in scored.items():
         if arm == JOINT:
@@ -137,6 +142,7 @@ def compare(scored: Mapping[str, Scored], cohort: Cohort) -> list[dict[str, Any]
             "low": float(low),
             "high": float(high),
             "p": float(min(1.0, 2 * (beyond + 1) / (len(drawn) + 1))),
+            "p_delong": delong_test(test[:rows], *pairs[0], groups=groups[:rows]).p_value,
             "rows": rows,
             "seeds": len(seeds),
         }
