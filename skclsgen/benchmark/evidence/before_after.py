@@ -7,17 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from ...metrics import holm, non_inferior, permutation_test
-from .writing import ROW_MEASURES
+from ...metrics import distinct_n, holm, non_inferior, permutation_test
+from .writing import BASE, DISTINCT_LENGTH, JOINT_WRITER, PEOPLE, ROW_MEASURES
 
 __all__ = ["LANGUAGE_MARGIN", "language_test", "writing_tests"]
+
+#: Exchanges of explanations by which variety is tested.
+EXCHANGES = 2000
 
 #: By how much log-perplexity on general text may rise, in nats.
 LANGUAGE_MARGIN = 0.05
 
 
 def writing_tests(
-    writing: Mapping[str, Any], groups: Sequence[str], other: str = "base, forced label"
+    writing: Mapping[str, Any], groups: Sequence[str], other: str = BASE
 ) -> list[dict[str, Any]]:
     """Compare explanations before and after tuning, row by row.
 
@@ -33,10 +36,12 @@ def writing_tests(
     Returns
     -------
     list of dict
-        ``metric``, ``joint``, ``base`` (means over the rows that both have), ``difference``,
-        ``low``, ``high``, ``p``, ``p_adjusted`` (Holm), ``rows`` and ``more_is_better``.
+        ``metric``, ``joint``, ``base`` (means over the rows that both have), ``people`` (None where
+        they wrote nothing), ``difference``, ``low``, ``high`` (None for variety, which single rows
+        do not have), ``p``, ``p_adjusted`` (Holm), ``rows`` and ``more_is_better``.
     """
-    ours, theirs = (writing["quality"][name]["rows"] for name in ("joint", other))
+    ours, theirs = (writing["quality"][name]["rows"] for name in (JOINT_WRITER, other))
+    people = writing["quality"].get(PEOPLE)
     found = []
     for metric, better in ROW_MEASURES.items():
         a, b = (np.array(own[metric], dtype=float) for own in (ours, theirs))
@@ -50,6 +55,7 @@ def writing_tests(
                 "metric": metric,
                 "joint": float(a[both].mean()),
                 "base": float(b[both].mean()),
+                "people": None if people is None else _mean(people["rows"][metric]),
                 "difference": test.difference,
                 "low": test.low,
                 "high": test.high,
@@ -58,9 +64,47 @@ def writing_tests(
                 "more_is_better": better,
             }
         )
+    found.append(_variety_test(writing, groups, other))
     for entry, adjusted in zip(found, holm([entry["p"] for entry in found]), strict=True):
         entry["p_adjusted"] = float(adjusted)
     return found
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _variety_test(writing: Mapping[str, Any], groups: Sequence[str], other: str) -> dict[str, Any]:
+    """Compare distinct-2 by exchanging the two writers' explanations, sources as a whole."""
+    ours, theirs = (writing["quality"][name]["reasons"] for name in (JOINT_WRITER, other))
+    people = writing["quality"].get(PEOPLE)
+    _, sources = np.unique(np.asarray(groups)[: len(ours)], return_inverse=True)
+    rng = np.random.default_rng(0)
+
+    def variety(reasons: Sequence[str]) -> float:
+        return distinct_n(reasons, 2, DISTINCT_LENGTH)
+
+    def difference(exchanged: np.ndarray) -> float:
+        pairs = zip(ours, theirs, exchanged, strict=True)
+        a, b = zip(*((q, p) if swap else (p, q) for p, q, swap in pairs), strict=True)
+        return variety(a) - variety(b)
+
+    drawn = rng.integers(2, size=(EXCHANGES, sources.max() + 1)).astype(bool)[:, sources]
+    given = difference(np.zeros(len(ours), dtype=bool))
+    as_far = sum(abs(difference(swaps)) >= abs(given) - 1e-12 for swaps in drawn)
+    return {
+        "metric": "distinct_2",
+        "joint": variety(ours),
+        "base": variety(theirs),
+        "people": None if people is None else variety(people["reasons"]),
+        "difference": given,
+        "low": None,
+        "high": None,
+        "p": (as_far + 1) / (EXCHANGES + 1),
+        "rows": len(ours),
+        "more_is_better": True,
+    }
 
 
 def language_test(writing: Mapping[str, Any]) -> dict[str, float]:

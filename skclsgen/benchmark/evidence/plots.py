@@ -24,7 +24,7 @@ def _save(figure: Figure, file: Path) -> None:
 
 
 def draw_forest(scored: Mapping[str, Scored], file: Path) -> None:
-    """Save AUROC of every arm with its interval, best first, and every seed as a dot."""
+    """Save AUROC of every arm with its interval, best first, and every seed as a stroke."""
     order = sorted(scored, key=lambda arm: scored[arm].auroc[0])
     figure = Figure(figsize=(8, 1 + 0.34 * len(order)), layout="constrained")
     axes = figure.subplots()
@@ -44,7 +44,7 @@ def draw_forest(scored: Mapping[str, Scored], file: Path) -> None:
         )
     axes.set_yticks(range(len(order)), [ARMS[arm].title for arm in order])
     axes.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
-    axes.set_xlabel("test AUROC: mean over seeds, 95% interval over rows, seeds as strokes")
+    axes.set_xlabel("test AUROC (bar: 95% over rows; strokes: seeds)")
     axes.margins(x=0.08)
     axes.spines[["top", "right"]].set_visible(False)
     _save(figure, file)
@@ -99,13 +99,15 @@ def draw_reliability(scored: Mapping[str, Scored], cohort: Cohort, file: Path) -
 
 
 def draw_writing(tests: Sequence[Mapping[str, Any]], file: Path) -> None:
-    """Save measures of explanations before and after tuning."""
+    """Save measures of explanations before and after tuning, and people's as a line."""
     shown = [test for test in tests if test["more_is_better"] is not None]
     figure = Figure(figsize=(2 * max(2, len(shown)), 3.2), layout="constrained")
     for panel, test in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         values = [test["base"], test["joint"]]
         bars = panel.bar(["before", "after"], values, color=COLOURS[::-1])
         panel.bar_label(bars, fmt="%.3f", fontsize=8, padding=2)
+        if test["people"] is not None:
+            panel.axhline(test["people"], color="black", linewidth=1, linestyle="--")
         arrow = "more is better" if test["more_is_better"] else "less is better"
         panel.set_title(f"{test['metric'].replace('_', ' ')}\n({arrow})", fontsize=9)
         panel.margins(y=0.18)

@@ -113,7 +113,7 @@ def _rows(evidence: Evidence) -> str:
         "rows. Rows to learn from are drawn anew for every seed (those of the last seed are "
         "counted here); temperatures and thresholds are chosen on the development rows, for all "
         f"arms alike. Joint, classification-only and generation-only LoRA have the same "
-        f"{evidence.settings.epochs} epochs and the package's defaults, which were chosen for the "
+        f"number of epochs, {evidence.settings.epochs}, and the package's defaults, chosen for the "
         "joint model on other e-SNLI rows. Trainer has the defaults of its documentation. The "
         "probe, the CNN and the regressions choose layer, epochs or penalty on the rows to learn "
         "from. Beyond that nothing was tuned."
@@ -180,7 +180,7 @@ def _comparison_table(evidence: Evidence) -> str:
     rows = [
         [
             ARMS[entry["b"]].title,
-            f"{entry['difference']:+.3f} ({entry['low']:+.3f} to {entry['high']:+.3f})",
+            _difference(entry),
             _p(entry["p"]),
             _p(entry["p_adjusted"]),
             _p(entry["p_delong"]),
@@ -268,15 +268,21 @@ def _writing_table(tests: list[dict[str, Any]]) -> str:
             better[test["more_is_better"]],
             f"{test['base']:.3f}",
             f"{test['joint']:.3f}",
-            f"{test['difference']:+.3f} ({test['low']:+.3f} to {test['high']:+.3f})",
+            "-" if test["people"] is None else f"{test['people']:.3f}",
+            _difference(test),
             _p(test["p"]),
             _p(test["p_adjusted"]),
             str(test["rows"]),
         ]
         for test in tests
     ]
-    head = ["Measure", "Better", "Base model, forced label", "Joint", "Difference (95%)"]
-    return _table([*head, "p", "Holm", "Rows"], rows)
+    head = ["Measure", "Better", "Base model, forced label", "Joint", "People (true label)"]
+    return _table([*head, "Joint minus base (95%)", "p", "Holm", "Rows"], rows)
+
+
+def _difference(test: Mapping[str, Any]) -> str:
+    found = f"{test['difference']:+.3f}"
+    return found if test["low"] is None else f"{found} ({test['low']:+.3f} to {test['high']:+.3f})"
 
 
 def _together_table(writing: Mapping[str, Any]) -> str:
@@ -338,21 +344,15 @@ def _cell(text: str, longest: int) -> str:
 
 def _manifest(evidence: Evidence) -> str:
     joint = next(iter(evidence.runs[JOINT].values()))
-    runs = {
-        arm: {
-            str(seed): {
-                "started": run["started"],
-                "load_before": run["load_before"],
-                "sources": run["environment"]["sources"],
-            }
-            for seed, run in own.items()
-        }
-        for arm, own in evidence.runs.items()
-    }
     manifest = {
         "settings": evidence.settings.heading(),
         "environment": joint["environment"],
         "rationales": joint["rationale_report"],
-        "runs": runs,
     }
-    return "```json\n" + json.dumps(manifest, indent=1) + "\n```"
+    runs = [
+        [arm, str(seed), run["started"], f"{run['load_before']:.1f}", run["environment"]["sources"]]
+        for arm, own in evidence.runs.items()
+        for seed, run in own.items()
+    ]
+    table = _table(["Run", "Seed", "Started", "Load before", "Sources"], runs)
+    return "```json\n" + json.dumps(manifest, indent=1) + "\n```\n\n" + table

@@ -33,8 +33,10 @@ from .cohorts import Cohort
 from .general_text import general_texts
 from .settings import EvidenceSettings
 
-__all__ = ["ROW_MEASURES", "judge_writing"]
+__all__ = ["BASE", "DISTINCT_LENGTH", "JOINT_WRITER", "PEOPLE", "ROW_MEASURES", "judge_writing"]
 
+#: Who writes: the tuned model, its base model made to explain the same labels, and people.
+JOINT_WRITER, BASE, PEOPLE = "joint", "base, forced label", "people"
 #: Words of each set of explanations by which its variety is judged.
 DISTINCT_LENGTH = 2000
 #: Measures of single explanations; True where more is better.
@@ -76,10 +78,10 @@ class Spoken:
 def judge_writing(
     clf: CLSGenClassifier, settings: EvidenceSettings, cohort: Cohort, seed: int
 ) -> dict[str, Any]:
-    """Have the joint model write, and judge it; on the first seed its base model too.
+    """Have the joint model write, and judge it; on the first seed its base model and people too.
 
     The base model explains the labels that the joint model predicts (*forced*), so that the two are
-    paired, and its own (*own*).
+    paired, and its own (*own*). People explained the true labels.
 
     Parameters
     ----------
@@ -92,13 +94,14 @@ def judge_writing(
     Returns
     -------
     dict
-        ``alignment``, ``language``, ``quality`` by writer, ``samples``.
+        ``alignment``, ``language``, ``quality`` by writer (``rows``, ``together``, ``reasons``),
+        ``samples``.
     """
     positive = cohort.positive
     test = cohort.test.take(range(min(settings.written_rows, len(cohort.test))))
     parts = (cohort.development, test)
     joint = [_speak(clf, part.texts, positive) for part in parts]
-    writers = {"joint": joint}
+    writers = {JOINT_WRITER: joint}
     if seed == 0:
         base = CLSGenClassifier(settings.model, epochs=0, random_state=seed)
         base.fit(cohort.train.texts, cohort.train.labels)
@@ -107,11 +110,18 @@ def judge_writing(
             for part, own in zip(parts, joint, strict=True)
         ]
         own = [_speak(base, part.texts, positive) for part in parts]
-        writers |= {"base, forced label": forced, "base, own label": own}
+        writers |= {BASE: forced, "base, own label": own}
+        if None not in (cohort.development.explanations, test.explanations):
+            writers[PEOPLE] = [
+                _said_by_people(part, positive) for part in (cohort.development, test)
+            ]
     quality = {
-        name: _quality(clf, settings, cohort, spoken, test, seed)
-        for name, spoken in writers.items()
+        name: _quality(clf, settings, cohort, spoken, seed) for name, spoken in writers.items()
     }
+    if test.explanations is not None:
+        for name in quality.keys() - {PEOPLE}:
+            reasons = quality[name]["reasons"]
+            quality[name]["together"] |= overlap_scores(reasons, test.explanations)
     change = language_change(clf, general_texts()[: settings.passages])
     return {
         "rows": len(test),
@@ -140,6 +150,13 @@ def _labels(cohort: Cohort, targets: Sequence[int]) -> list[str]:
     return [cohort.positive if target else other for target in targets]
 
 
+def _said_by_people(part: LabelledTexts, positive: str) -> Spoken:
+    """The first explanation that people gave of each row's true label."""
+    reasons = [own[0] if own else "" for own in part.explanations or []]
+    labels = [int(label == positive) for label in part.labels]
+    return Spoken(part.texts, labels, reasons, [True] * len(reasons))
+
+
 def _speak(
     clf: CLSGenClassifier, texts: list[str], positive: str, labels: list[str] | None = None
 ) -> Spoken:
@@ -160,7 +177,6 @@ def _quality(
     settings: EvidenceSettings,
     cohort: Cohort,
     spoken: Sequence[Spoken],
-    test: LabelledTexts,
     seed: int,
 ) -> dict[str, Any]:
     """Measures of every test row's explanation, and of all of them together."""
@@ -176,13 +192,11 @@ def _quality(
         "flesch": [flesch_reading_ease(reason) for reason in judged.reasons],
     }
     together = {"distinct_2": distinct_n(judged.reasons, 2, DISTINCT_LENGTH)} | las
-    if test.explanations is not None:
-        together |= overlap_scores(judged.reasons, test.explanations)
     numbers = {name: np.asarray(values, dtype=float) for name, values in rows.items()}
     kept = {
         name: [round(value, 6) for value in values.tolist()] for name, values in numbers.items()
     }
-    return {"rows": kept, "together": together}
+    return {"rows": kept, "together": together, "reasons": judged.reasons}
 
 
 def _simulatability(
