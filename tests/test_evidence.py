@@ -9,8 +9,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from skclsgen.benchmark.__main__ import main
-from skclsgen.benchmark.evidence import command, run
+from skclsgen.benchmark.evidence import before_after, command, run
 from skclsgen.benchmark.evidence.arms import ARMS, JOINT
+from skclsgen.benchmark.evidence.before_after import writing_tests
 from skclsgen.benchmark.evidence.cohorts import load_cohort
 from skclsgen.benchmark.evidence.general_text import general_texts
 from skclsgen.benchmark.evidence.report import _cell
@@ -35,7 +36,9 @@ def test_quick_form_runs_every_arm_and_goes_on_where_it_stopped(tiny, tmp_path, 
     aurocs = [entry["value"] for entry in found["scores"] if entry["metric"] == "auroc"]
     assert all(0 <= value <= 1 for value in aurocs)
     assert {entry["seed"] for entry in found["scores"] if entry["arm"] == JOINT} == {0, 1}
-    assert {test["metric"] for test in found["explanations"]} >= {"groundedness_lift", "base_nll"}
+    measures = {test["metric"]: test for test in found["explanations"]}
+    assert set(measures) >= {"groundedness_lift", "base_nll", "distinct_2"}
+    assert all(test["people"] is not None for test in measures.values())
     assert set(found["language"]) == {"0", "1"}
     assert found["settings"]["versions"]["torch"]
     report = tmp_path / "report"
@@ -130,6 +133,33 @@ def test_comparisons_tell_a_difference_from_none():
     equal = {e["b"]: e for e in compare(score(runs, cohort), cohort)}["classification"]
     assert (equal["difference"], equal["p"]) == (0, 1)
     assert equal["p_inferior"] < 0.001
+
+
+def writing_of(**reasons):
+    quality = {
+        writer: {"rows": {"words": [float(len(reason)) for reason in own]}, "reasons": own}
+        for writer, own in reasons.items()
+    }
+    return {"quality": quality}
+
+
+def test_explanations_are_compared_row_by_row_and_in_their_variety(monkeypatch):
+    monkeypatch.setattr(before_after, "ROW_MEASURES", {"words": None})
+    varied = [f"word{row} other{row} third{row}" for row in range(20)]
+    same = ["one two three"] * 20
+    groups = [str(row) for row in range(20)]
+    writing = writing_of(joint=varied, base=same, people=varied)
+    length, variety = writing_tests(writing, groups, "base")
+    assert length["difference"] == np.mean([len(own) for own in varied]) - len(same[0])
+    assert length["p"] < 0.001
+    assert variety["joint"] == variety["people"] == 1.0
+    assert variety["base"] == 2 / 40
+    assert variety["difference"] == pytest.approx(0.95)
+    assert variety["p"] < 0.01
+    assert variety["p_adjusted"] >= variety["p"]
+    _, none = writing_tests(writing_of(joint=varied, base=varied), groups, "base")
+    assert none["people"] is None
+    assert none["p"] == 1.0
 
 
 def test_an_arm_on_fewer_rows_is_compared_on_those():

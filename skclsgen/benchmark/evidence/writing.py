@@ -78,10 +78,7 @@ class Spoken:
 def judge_writing(
     clf: CLSGenClassifier, settings: EvidenceSettings, cohort: Cohort, seed: int
 ) -> dict[str, Any]:
-    """Have the joint model write, and judge it; on the first seed its base model and people too.
-
-    The base model explains the labels that the joint model predicts (*forced*), so that the two are
-    paired, and its own (*own*). People explained the true labels.
+    """Have the joint model write, and judge it; on the first seed beside its base model and people.
 
     Parameters
     ----------
@@ -94,54 +91,66 @@ def judge_writing(
     Returns
     -------
     dict
-        ``alignment``, ``language``, ``quality`` by writer (``rows``, ``together``, ``reasons``),
-        ``samples``.
+        ``rows``, ``alignment``, ``language``; on the first seed ``quality`` by writer (``rows``,
+        ``together``, ``reasons``) and ``samples``.
     """
-    positive = cohort.positive
     test = cohort.test.take(range(min(settings.written_rows, len(cohort.test))))
-    parts = (cohort.development, test)
-    joint = [_speak(clf, part.texts, positive) for part in parts]
-    writers = {JOINT_WRITER: joint}
-    if seed == 0:
-        base = CLSGenClassifier(settings.model, epochs=0, random_state=seed)
-        base.fit(cohort.train.texts, cohort.train.labels)
-        forced = [
-            _speak(base, part.texts, positive, _labels(cohort, own.labels))
-            for part, own in zip(parts, joint, strict=True)
-        ]
-        own = [_speak(base, part.texts, positive) for part in parts]
-        writers |= {BASE: forced, "base, own label": own}
-        if None not in (cohort.development.explanations, test.explanations):
-            writers[PEOPLE] = [
-                _said_by_people(part, positive) for part in (cohort.development, test)
-            ]
-    quality = {
-        name: _quality(clf, settings, cohort, spoken, seed) for name, spoken in writers.items()
-    }
-    if test.explanations is not None:
-        for name in quality.keys() - {PEOPLE}:
-            reasons = quality[name]["reasons"]
-            quality[name]["together"] |= overlap_scores(reasons, test.explanations)
+    spoken = _speak(clf, test.texts, cohort.positive)
     change = language_change(clf, general_texts()[: settings.passages])
-    return {
+    found = {
         "rows": len(test),
-        "alignment": _alignment(clf, settings, cohort, test, joint[1], seed),
+        "alignment": _alignment(clf, settings, cohort, test, spoken, seed),
         "language": {
             "base": change.base.tolist(),
             "tuned": change.tuned.tolist(),
             "kl": change.kl.tolist(),
         },
-        "quality": quality,
-        "samples": [
-            {
-                "text": test.texts[row],
-                "label": test.labels[row],
-                **{name: spoken[1].reasons[row] for name, spoken in writers.items()},
-                "explained": int(joint[1].labels[row]),
-            }
-            for row in range(min(8, len(test)))
-        ],
     }
+    return found if seed else found | _beside_others(clf, settings, cohort, test, spoken)
+
+
+def _beside_others(
+    clf: CLSGenClassifier,
+    settings: EvidenceSettings,
+    cohort: Cohort,
+    test: LabelledTexts,
+    spoken: Spoken,
+) -> dict[str, Any]:
+    """Judge what the joint model, its base model and people wrote.
+
+    The base model explains the labels that the joint model predicts (*forced*), so that the two are
+    paired, and its own (*own*). People explained the true labels.
+    """
+    positive = cohort.positive
+    parts = (cohort.development, test)
+    joint = [_speak(clf, cohort.development.texts, positive), spoken]
+    base = CLSGenClassifier(settings.model, epochs=0, random_state=0)
+    base.fit(cohort.train.texts, cohort.train.labels)
+    writers = {
+        JOINT_WRITER: joint,
+        BASE: [
+            _speak(base, part.texts, positive, _labels(cohort, own.labels))
+            for part, own in zip(parts, joint, strict=True)
+        ],
+        "base, own label": [_speak(base, part.texts, positive) for part in parts],
+    }
+    if None not in (cohort.development.explanations, test.explanations):
+        writers[PEOPLE] = [_said_by_people(part, positive) for part in parts]
+    quality = {name: _quality(clf, settings, cohort, own) for name, own in writers.items()}
+    if test.explanations is not None:
+        for name in quality.keys() - {PEOPLE}:
+            reasons = quality[name]["reasons"]
+            quality[name]["together"] |= overlap_scores(reasons, test.explanations)
+    samples = [
+        {
+            "text": test.texts[row],
+            "label": test.labels[row],
+            **{name: own[1].reasons[row] for name, own in writers.items()},
+            "explained": spoken.labels[row],
+        }
+        for row in range(min(8, len(test)))
+    ]
+    return {"quality": quality, "samples": samples}
 
 
 def _labels(cohort: Cohort, targets: Sequence[int]) -> list[str]:
@@ -177,11 +186,10 @@ def _quality(
     settings: EvidenceSettings,
     cohort: Cohort,
     spoken: Sequence[Spoken],
-    seed: int,
 ) -> dict[str, Any]:
     """Measures of every test row's explanation, and of all of them together."""
     development, judged = spoken
-    terms, las = _simulatability(settings, development, judged, seed)
+    terms, las = _simulatability(settings, development, judged)
     rows = {
         "groundedness_lift": groundedness_lift(judged.reasons, judged.texts, random_state=0),
         "simulatability": terms,
@@ -200,7 +208,7 @@ def _quality(
 
 
 def _simulatability(
-    settings: EvidenceSettings, development: Spoken, judged: Spoken, seed: int
+    settings: EvidenceSettings, development: Spoken, judged: Spoken
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Per-row terms and summary of LAS, with linear probes on the base model as simulators.
 
@@ -211,7 +219,7 @@ def _simulatability(
         return np.full(len(judged), np.nan), {"las": np.nan}
     guesses = []
     for show in (_text_only, _reason_only, _both):
-        simulator = LinearProbe(settings.model, layers=(0.75,), random_state=seed)
+        simulator = LinearProbe(settings.model, layers=(0.75,), random_state=0)
         simulator.fit(show(development), ["yes" if label else "no" for label in development.labels])
         guesses.append((simulator.predict(show(judged)) == "yes").astype(int))
     return las_terms(judged.labels, *guesses), leakage_adjusted_simulatability(
