@@ -187,12 +187,12 @@ def can_pack(lm: PreTrainedModel) -> bool:
         ]
         few.set_attn_implementation(NAME)
         cache = DynamicCache()
-        few(input_ids=_row(prefix, lm), past_key_values=cache, use_cache=True)
+        few(input_ids=_row(prefix, lm), cache=cache, use_cache=True)
         with packed(pack):
             together = few(
                 input_ids=pack.ids()[None],
                 position_ids=pack.positions()[None],
-                past_key_values=cache,
+                cache=cache,
                 use_cache=True,
             ).last_hidden_state[0]
     except (TypeError, ValueError, AttributeError, KeyError, RuntimeError) as error:

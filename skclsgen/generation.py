@@ -189,7 +189,7 @@ def decode(
             input_ids=tokens,
             attention_mask=mask,
             position_ids=position,
-            past_key_values=start.cache,
+            cache=start.cache,
             use_cache=True,
         ).last_hidden_state
         # What some families do to logits afterwards (scales, soft caps) leaves their order alone.

@@ -51,7 +51,7 @@ def choice_log_likelihoods(
         input_ids=tokens[:, :-1],
         attention_mask=torch.cat([mask, mask.new_ones(len(tokens), longest)], dim=1),
         position_ids=several.lengths[:, None] + step,
-        past_key_values=several.cache,
+        cache=several.cache,
         use_cache=True,
     ).last_hidden_state
     nll = model.token_nll(states.flatten(0, 1), tokens[:, 1:].flatten())

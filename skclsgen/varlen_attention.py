@@ -8,11 +8,13 @@ See https://docs.pytorch.org/docs/stable/nn.attention.varlen.html
 
 from __future__ import annotations
 
+import inspect
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import accumulate, chain
-from typing import cast
+from typing import Any, cast
 
 import torch
 
@@ -105,6 +107,10 @@ def varlen_attention(
     """
     from torch.nn.attention.varlen import varlen_attn  # torch has it from 2.10 on
 
+    shared: dict[str, Any] = {"enable_gqa": True} if _takes_shared_heads(varlen_attn) else {}
+    if not shared:  # torch before 2.12: every query head gets keys of its own
+        copies = query.shape[0] // key.shape[0]
+        key, value = (t.repeat_interleave(copies, dim=0) for t in (key, value))
     keys, values = (t.transpose(0, 1).index_select(0, layout.keys) for t in (key, value))
     out = varlen_attn(
         query.transpose(0, 1).contiguous(),
@@ -116,9 +122,15 @@ def varlen_attention(
         layout.most_keys,
         scale=scaling,
         window_size=(-1 if window is None else window - 1, 0),
-        enable_gqa=True,
+        **shared,
     )
     return cast(torch.Tensor, out)
+
+
+@cache
+def _takes_shared_heads(kernel: Callable[..., object]) -> bool:
+    """Tell whether a kernel lets several query heads share keys."""
+    return "enable_gqa" in inspect.signature(kernel).parameters
 
 
 @lru_cache(maxsize=32)

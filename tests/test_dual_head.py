@@ -198,7 +198,7 @@ def test_joint_loss_against_autograd_on_the_whole_model(base):
     with torch.no_grad():
         logits = predict_logits(net, PROMPTS[:2])
         ids = torch.tensor([[*PROMPTS[0], 20, 21, 2]])
-        whole = net.lm(ids, past_key_values=net.prefix_cache()).logits[0]
+        whole = net.lm(ids, cache=net.prefix_cache()).logits[0]
     torch.testing.assert_close(
         classification, cross_entropy(logits, torch.tensor([0, 1]), reduction="none")
     )

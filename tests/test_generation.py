@@ -70,7 +70,7 @@ def test_prefill_keeps_every_layer_right_aligned(base):
     for row, prompt in enumerate(PROMPTS):
         ids = torch.tensor([[*PREFIX, *prompt]])
         with torch.no_grad():
-            alone = base.lm(ids, use_cache=True).past_key_values
+            alone = base.lm(ids, use_cache=True).cache
         for found, expected in zip(start.cache.layers, alone.layers, strict=True):
             torch.testing.assert_close(
                 found.keys[row, :, -ids.shape[1] :], expected.keys[0], atol=1e-5, rtol=1e-4
