@@ -40,7 +40,7 @@ def test_quick_form_runs_every_arm_and_goes_on_where_it_stopped(tiny, tmp_path, 
     assert set(measures) >= {"groundedness_lift", "base_nll", "distinct_2"}
     assert all(test["people"] is not None for test in measures.values())
     assert set(found["language"]) == {"0", "1"}
-    assert found["settings"]["versions"]["torch"]
+    assert found["environment"]["versions"]["torch"]
     report = tmp_path / "report"
     text = (report / "messages.md").read_text()
     assert all(arm.title in text for arm in ARMS.values())
@@ -107,7 +107,7 @@ def runs_of(cohort, **quality):
 def test_scores_are_those_of_the_probabilities():
     cohort = load_cohort(SETTINGS, 0)
     runs = runs_of(cohort, joint=1.5, label=0.0)
-    scored = score(runs, cohort)
+    scored = score(runs, {0: cohort, 1: cohort})
     targets = cohort.targets(cohort.test)
     for seed, run_of_seed in runs["joint"].items():
         expected = roc_auc_score(targets, run_of_seed["proba"]["test"])
@@ -120,8 +120,9 @@ def test_scores_are_those_of_the_probabilities():
 
 def test_comparisons_tell_a_difference_from_none():
     cohort = load_cohort(SETTINGS, 0)
+    both = {0: cohort, 1: cohort}
     runs = runs_of(cohort, joint=1.2, label=0.0, classification=1.2)
-    found = {entry["b"]: entry for entry in compare(score(runs, cohort), cohort)}
+    found = {entry["b"]: entry for entry in compare(score(runs, both), both)}
     worse = found["label"]
     assert worse["low"] > 0.1
     assert worse["p"] < worse["p_adjusted"] < 0.01
@@ -130,7 +131,7 @@ def test_comparisons_tell_a_difference_from_none():
     assert same["p"] > 0.05
     assert worse["seeds"] == same["seeds"] == 2
     runs["classification"] = {seed: runs["joint"][seed] for seed in (0, 1)}
-    equal = {e["b"]: e for e in compare(score(runs, cohort), cohort)}["classification"]
+    equal = {e["b"]: e for e in compare(score(runs, both), both)}["classification"]
     assert (equal["difference"], equal["p"]) == (0, 1)
     assert equal["p_inferior"] < 0.001
 
@@ -168,8 +169,8 @@ def test_an_arm_on_fewer_rows_is_compared_on_those():
     runs["tournament"] = {
         0: {"proba": {k: v[:50] for k, v in runs["tournament"][0]["proba"].items()}}
     }
-    scored = score(runs, cohort)
-    (entry,) = compare(scored, cohort)
+    scored = score(runs, {0: cohort, 1: cohort})
+    (entry,) = compare(scored, {0: cohort, 1: cohort})
     assert (entry["rows"], entry["seeds"]) == (50, 1)
     targets = cohort.targets(cohort.test)[:50]
     own = [roc_auc_score(targets, scored[arm].proba[0][:50]) for arm in ("joint", "tournament")]
@@ -212,9 +213,37 @@ def test_two_processes_never_do_the_same_run(tmp_path):
 
 
 def test_the_first_seed_of_every_arm_comes_first():
-    planned = command._planned(["joint", "label", "tournament", "cnn"], 3)
+    planned = command._planned(["joint", "label", "tournament", "cnn"], replace(SETTINGS, seeds=3))
     assert planned[:4] == [("joint", 0), ("label", 0), ("tournament", 0), ("cnn", 0)]
     assert planned[4:] == [("joint", 1), ("cnn", 1), ("joint", 2), ("cnn", 2)]
+
+
+def test_every_fold_of_what_is_cross_validated_is_run():
+    folds = EvidenceSettings("clinifact-grouped", seeds=2)
+    planned = command._planned(["joint", "label", "tournament"], folds)
+    assert planned[3:] == [("joint", 1), ("label", 1)]
+
+
+def test_folds_are_scored_by_their_own_rows():
+    cohort = load_cohort(SETTINGS, 0)
+    parts = [cohort.test.take(range(60)), cohort.test.take(range(60, 120))]
+    folds = {seed: replace(cohort, test=part) for seed, part in enumerate(parts)}
+    runs = {arm: {} for arm in ("joint", "label")}
+    for arm, known in (("joint", 1.5), ("label", 0.3)):
+        for seed, fold in folds.items():
+            runs[arm] |= {seed: runs_of(fold, **{arm: known})[arm][0]}
+    scored = score(runs, folds)
+    expected = [
+        roc_auc_score(folds[seed].targets(folds[seed].test), run["proba"]["test"])
+        for seed, run in runs["joint"].items()
+    ]
+    assert scored["joint"].auroc[0] == pytest.approx(np.mean(expected))
+    (entry,) = compare(scored, folds)
+    assert (entry["rows"], entry["seeds"]) == (60, 2)
+    assert entry["difference"] == pytest.approx(scored["joint"].auroc[0] - scored["label"].auroc[0])
+    del runs["label"][1]  # the other fold's rows are not these
+    (entry,) = compare(score(runs, folds), folds)
+    assert entry["seeds"] == 1
 
 
 def test_texts_cannot_break_a_table():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from ...datasets import (
     LabelledTexts,
@@ -18,10 +18,12 @@ from ...datasets import (
 from ...datasets.splits import grouped_components
 from .settings import EvidenceSettings
 
-__all__ = ["DATASETS", "Cohort", "load_cohort"]
+__all__ = ["CROSS_VALIDATED", "DATASETS", "Cohort", "load_cohort"]
 
 #: e-SNLI test rows by which hyper-parameters were chosen or looked at while the package was made.
 LOOKED_AT = 1500
+#: Parts that CliniFact is dealt into where no source may be on two sides.
+FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,14 @@ class Cohort:
 def load_cohort(settings: EvidenceSettings, seed: int) -> Cohort:
     """Read a data set and cut it to size.
 
-    Rows to develop and to judge by are the same for all seeds; rows to learn from are drawn.
+    Rows to develop and to judge by are the same for all seeds, and rows to learn from are drawn;
+    but for data that are cross-validated, where every seed is a fold.
 
     Parameters
     ----------
     settings : EvidenceSettings
     seed : int
-        Draws the rows to learn from.
+        Draws the rows to learn from, or is the number of the fold.
     """
     return DATASETS[settings.dataset](settings, seed)
 
@@ -118,13 +121,14 @@ def _clinifact(settings: EvidenceSettings, seed: int) -> Cohort:
 
 
 def _clinifact_grouped(settings: EvidenceSettings, seed: int) -> Cohort:
-    """By trial and publication: what is judged by was never met."""
+    """By trial and publication: what is judged by was never met. Every row is judged once."""
     folder = None if settings.data is None else settings.data / "clinifact"
     rows = fetch_clinifact("all", folder=folder)
-    split = leak_free_split(
-        rows.groups, rows.labels, test_size=0.2, validation_size=0.16, random_state=0
-    )
-    train, development, test = (rows.take(part) for part in split)
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+    splits = list(folds.split(rows.labels, rows.labels, rows.groups))
+    rest, test = (rows.take(part) for part in splits[seed % FOLDS])
+    split = leak_free_split(rest.groups, rest.labels, test_size=0.2, random_state=0)
+    train, development = (rest.take(part) for part in split)
     return Cohort(
         _draw(train, settings.train_rows, seed),
         _draw(development, settings.development_rows, seed=1),
@@ -160,3 +164,5 @@ DATASETS = {
     "clinifact-grouped": _clinifact_grouped,
     "messages": _messages,
 }
+#: Those of which every seed is judged by rows of its own.
+CROSS_VALIDATED = {"clinifact-grouped"}

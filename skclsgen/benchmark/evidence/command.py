@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from ..measure import environment, save_json
 from .arms import ARMS, JOINT
 from .before_after import language_test, writing_tests
-from .cohorts import DATASETS, load_cohort
+from .cohorts import CROSS_VALIDATED, DATASETS, load_cohort
 from .report import Evidence, write_report
 from .run import run_arm
 from .scores import compare, score
@@ -84,7 +84,7 @@ def gather(args: argparse.Namespace) -> dict[str, Any]:
     arms = [JOINT, *(arm for arm in args.arms if arm != JOINT)]
     store = RunStore(args.work / settings.dataset, settings.heading())
     complete = _run_missing(arms, settings, store)
-    cohort = load_cohort(settings, settings.seeds - 1)
+    cohorts = {seed: load_cohort(settings, seed) for seed in range(settings.seeds)}
     runs = {
         arm: {seed: run for seed in range(settings.seeds) if (run := store.find(arm, seed))}
         for arm in arms
@@ -94,8 +94,8 @@ def gather(args: argparse.Namespace) -> dict[str, Any]:
         print("other processes are at some of the runs; the report holds what is finished")
     if JOINT not in runs:
         return {}
-    scored = score(runs, cohort)
-    evidence = Evidence(settings, cohort, runs, scored, compare(scored, cohort))
+    scored = score(runs, cohorts)
+    evidence = Evidence(settings, cohorts, runs, scored, compare(scored, cohorts))
     page = write_report(evidence, args.report)
     result = _as_json(evidence)
     if args.json:
@@ -105,20 +105,21 @@ def gather(args: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def _planned(arms: Iterable[str], seeds: int) -> list[tuple[str, int]]:
+def _planned(arms: Iterable[str], settings: EvidenceSettings) -> list[tuple[str, int]]:
     """Which runs there are to be, the first seed of every arm first."""
+    folds = settings.dataset in CROSS_VALIDATED
     return [
         (arm, seed)
-        for seed in range(seeds)
+        for seed in range(settings.seeds)
         for arm in arms
-        if not seed or (ARMS[arm].seeds and not ARMS[arm].once)
+        if not seed or ((ARMS[arm].seeds or folds) and not ARMS[arm].once)
     ]
 
 
 def _run_missing(arms: list[str], settings: EvidenceSettings, store: RunStore) -> bool:
     """Run what is not there; False if another process is at some of it."""
     complete = True
-    with tqdm(_planned(arms, settings.seeds), unit="run", desc=settings.dataset) as bar:
+    with tqdm(_planned(arms, settings), unit="run", desc=settings.dataset) as bar:
         for arm, seed in bar:
             bar.set_postfix_str(f"{arm}, seed {seed}")
             with store.claim(arm, seed) as mine:

@@ -15,7 +15,7 @@ from markdown import markdown
 from ...disk_store import replace_file
 from .arms import ARMS, JOINT
 from .before_after import language_test, writing_tests
-from .cohorts import Cohort
+from .cohorts import CROSS_VALIDATED, FOLDS, Cohort
 from .plots import draw_forest, draw_reliability, draw_roc, draw_writing
 from .scores import Scored
 from .settings import EvidenceSettings
@@ -36,17 +36,22 @@ class Evidence:
     Attributes
     ----------
     settings : EvidenceSettings
-    cohort : Cohort
+    cohorts : mapping of seed to Cohort
     runs : mapping of arm to mapping of seed to run
     scored : mapping of arm to Scored
     comparisons : list of dict
     """
 
     settings: EvidenceSettings
-    cohort: Cohort
+    cohorts: Mapping[int, Cohort]
     runs: Mapping[str, Mapping[int, Mapping[str, Any]]]
     scored: Mapping[str, Scored]
     comparisons: list[dict[str, Any]]
+
+    @property
+    def cohort(self) -> Cohort:
+        """The first seed's rows: those on which explanations are judged."""
+        return self.cohorts[0]
 
     @property
     def writing(self) -> dict[int, dict[str, Any]]:
@@ -108,10 +113,16 @@ def _rows(evidence: Evidence) -> str:
         ],
     )
     groups = len(set(evidence.cohort.test.groups))
+    drawn = (
+        f"Every seed is one of {FOLDS} folds without a source in common (the first is counted "
+        "here), so that all rows are judged by once;"
+        if evidence.settings.dataset in CROSS_VALIDATED
+        else "Rows to learn from are drawn anew for every seed (those of the first are counted "
+        "here);"
+    )
     return (
         f"{table}\n\nThe test rows come from {groups} sources; intervals resample sources, not "
-        "rows. Rows to learn from are drawn anew for every seed (those of the last seed are "
-        "counted here); temperatures and thresholds are chosen on the development rows, for all "
+        f"rows. {drawn} temperatures and thresholds are chosen on the development rows, for all "
         f"arms alike. Joint, classification-only and generation-only LoRA have the same "
         f"number of epochs, {evidence.settings.epochs}, and the package's defaults, chosen for the "
         "joint model on other e-SNLI rows. Trainer has the defaults of its documentation. The "
@@ -350,9 +361,19 @@ def _manifest(evidence: Evidence) -> str:
         "rationales": joint["rationale_report"],
     }
     runs = [
-        [arm, str(seed), run["started"], f"{run['load_before']:.1f}", run["environment"]["sources"]]
+        [arm, str(seed), run["started"], f"{run['load_before']:.1f}", *_where(run["environment"])]
         for arm, own in evidence.runs.items()
         for seed, run in own.items()
     ]
-    table = _table(["Run", "Seed", "Started", "Load before", "Sources"], runs)
+    head = ["Run", "Seed", "Started", "Load before", "Device", "torch", "transformers", "Sources"]
+    table = _table(head, runs)
     return "```json\n" + json.dumps(manifest, indent=1) + "\n```\n\n" + table
+
+
+def _where(environment: Mapping[str, Any]) -> list[str]:
+    """Device and versions of a run."""
+    device, versions = environment["device"], environment["versions"]
+    device = (
+        f"{environment['processor']}, {environment['cores']} cores" * (device == "cpu") or device
+    )
+    return [device, versions["torch"], versions["transformers"], environment["sources"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +62,9 @@ class Scored:
         return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
 
-def score(runs: Mapping[str, Mapping[int, Mapping[str, Any]]], cohort: Cohort) -> dict[str, Scored]:
+def score(
+    runs: Mapping[str, Mapping[int, Mapping[str, Any]]], cohorts: Mapping[int, Cohort]
+) -> dict[str, Scored]:
     """Score every arm.
 
     Temperature and threshold are chosen on development rows, for all arms alike.
@@ -71,69 +73,104 @@ def score(runs: Mapping[str, Mapping[int, Mapping[str, Any]]], cohort: Cohort) -
     ----------
     runs : mapping of arm to mapping of seed to run
         As :func:`~skclsgen.benchmark.evidence.run.run_arm` returns them.
-    cohort : Cohort
-        Of any seed: its development and test rows are the same for all.
+    cohorts : mapping of seed to Cohort
     """
-    development, test = cohort.targets(cohort.development), cohort.targets(cohort.test)
-    weights = resampling_weights(cohort.test.groups, REPEATS, random_state=0)
+    weights = _weights(cohorts)
     scored = {}
     for arm, own in runs.items():
-        by_seed, scaled, raw = {}, {}, {}
+        by_seed, scaled, raw, drawn = {}, {}, {}, []
         for seed, run in own.items():
-            known, found = (np.array(run["proba"][part]) for part in ("development", "test"))
-            gold = development[: len(known)]
-            temperature = fit_temperature(gold, known)
-            scaled[seed], raw[seed] = apply_temperature(found, temperature), found
-            threshold = best_threshold(gold, apply_temperature(known, temperature))
-            target = test[: len(found)]
-            values = probability_scores(target, scaled[seed], threshold)
-            before = probability_scores(target, found, 0.5)
-            values |= {
-                f"raw_{name}": before[name] for name in ("brier", "log_loss", "d2", "smooth_ece")
-            }
-            _, chance = smooth_ece_null(scaled[seed], random_state=0)
-            values |= {"smooth_ece_by_chance": chance}
-            by_seed[seed] = values | {"temperature": temperature, "threshold": threshold}
-        rows = len(next(iter(scaled.values())))
-        drawn = np.mean(
-            [weighted_auroc(test[:rows], p, weights[:, :rows]) for p in scaled.values()], axis=0
-        )
-        low, high = np.nanquantile(drawn, [0.025, 0.975])
+            cohort = cohorts[seed]
+            by_seed[seed], scaled[seed], raw[seed] = _score_run(run, cohort)
+            rows = len(raw[seed])
+            target = cohort.targets(cohort.test)[:rows]
+            drawn.append(weighted_auroc(target, scaled[seed], weights[seed][:, :rows]))
+        low, high = np.nanquantile(np.mean(drawn, axis=0), [0.025, 0.975])
         mean = float(np.mean([one["auroc"] for one in by_seed.values()]))
         scored[arm] = Scored(by_seed, scaled, raw, (mean, float(low), float(high)))
     return scored
 
 
-def compare(scored: Mapping[str, Scored], cohort: Cohort) -> list[dict[str, Any]]:
+def _score_run(
+    run: Mapping[str, Any], cohort: Cohort
+) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
+    """Return a run's scores, and its test rows' probabilities, scaled and as they were."""
+    known, found = (np.array(run["proba"][part]) for part in ("development", "test"))
+    gold = cohort.targets(cohort.development)[: len(known)]
+    target = cohort.targets(cohort.test)[: len(found)]
+    temperature = fit_temperature(gold, known)
+    scaled = apply_temperature(found, temperature)
+    threshold = best_threshold(gold, apply_temperature(known, temperature))
+    values = probability_scores(target, scaled, threshold)
+    before = probability_scores(target, found, 0.5)
+    values |= {f"raw_{name}": before[name] for name in ("brier", "log_loss", "d2", "smooth_ece")}
+    _, chance = smooth_ece_null(scaled, random_state=0)
+    values |= {"smooth_ece_by_chance": chance, "temperature": temperature, "threshold": threshold}
+    return values, scaled, found
+
+
+def _one_test_set(cohorts: Mapping[int, Cohort]) -> bool:
+    """Tell whether all seeds are judged by the same rows."""
+    first, *others = (cohort.test.texts for cohort in cohorts.values())
+    return all(texts == first for texts in others)
+
+
+def _weights(cohorts: Mapping[int, Cohort]) -> dict[int, np.ndarray]:
+    """Resamples of every seed's test rows: the same ones where the rows are the same."""
+    if _one_test_set(cohorts):
+        (first, *_) = cohorts.values()
+        drawn = resampling_weights(first.test.groups, REPEATS, random_state=0)
+        return dict.fromkeys(cohorts, drawn)
+    return {
+        seed: resampling_weights(cohort.test.groups, REPEATS, random_state=seed)
+        for seed, cohort in cohorts.items()
+    }
+
+
+def compare(scored: Mapping[str, Scored], cohorts: Mapping[int, Cohort]) -> list[dict[str, Any]]:
     """Compare the joint model's AUROC with every arm's.
 
-    Rows and seeds are resampled together, rows in whole groups, the same for both arms: the
-    interval holds for other test rows and other fits. Holm's adjustment is over all arms. An arm
-    that was run on fewer rows or seeds is compared on those.
+    Rows are resampled in whole groups, the same for both arms. Where all seeds are judged by the
+    same rows, seeds are resampled too: the interval holds for other test rows and other fits. Where
+    data are cross-validated, every fold has rows of its own, between which fits differ already.
+    Holm's adjustment is over all arms. An arm that was run on fewer rows or seeds is compared on
+    those.
 
     Returns
     -------
     list of dict
         ``a``, ``b``, ``metric``, ``difference`` (a minus b), ``low``, ``high``, ``p``,
-        ``p_adjusted``, ``p_delong`` (of the first seed, by DeLong's test), ``rows``, ``seeds``; for
-        classification-only tuning ``p_inferior`` too, of being worse by :data:`MARGIN` or more.
+        ``p_adjusted``, ``p_delong`` (of the first seed, by DeLong's test), ``rows`` (of a seed,
+        at most), ``seeds``; for classification-only tuning ``p_inferior`` too, of being worse by
+        :data:`MARGIN` or more.
     """
-    test, groups = cohort.targets(cohort.test), cohort.test.groups
-    weights = resampling_weights(groups, REPEATS, random_state=0)
+    same_rows = _one_test_set(cohorts)
+    weights = _weights(cohorts)
     joint, found = scored[JOINT], []
     for arm, other in scored.items():
         if arm == JOINT:
             continue
-        rows = min(len(next(iter(one.proba.values()))) for one in (joint, other))
-        seeds = sorted(joint.proba) if not ARMS[arm].seeds else sorted(other.proba)
-        seeds = [seed for seed in seeds if seed in joint.proba]
-        pairs = [
-            (joint.proba[seed][:rows], other.proba.get(seed, other.proba[min(other.proba)])[:rows])
-            for seed in seeds
-        ]
-        differences, drawn = _differences(test[:rows], pairs, weights[:, :rows])
-        low, high = np.quantile(drawn, [0.025, 0.975])
-        beyond = min((drawn <= 0).sum(), (drawn >= 0).sum())
+        # What does not depend on chance is run once for all seeds with the same rows.
+        always = same_rows and not ARMS[arm].seeds
+        pairs = {
+            seed: (own, other.proba[min(other.proba) if always else seed])
+            for seed, own in sorted(joint.proba.items())
+            if always or seed in other.proba
+        }
+        differences, drawn = [], []
+        for seed, pair in pairs.items():
+            rows = min(map(len, pair))
+            target = cohorts[seed].targets(cohorts[seed].test)[:rows]
+            given, resampled = _difference(target, *pair, weights[seed][:, :rows])
+            differences.append(given)
+            drawn.append(resampled)
+        means = _over_seeds(np.array(drawn), resample=same_rows)
+        low, high = np.quantile(means, [0.025, 0.975])
+        beyond = min((means <= 0).sum(), (means >= 0).sum())
+        first = cohorts[min(pairs)]
+        rows = min(map(len, pairs[min(pairs)]))
+        ours, theirs = (p[:rows] for p in pairs[min(pairs)])
+        groups = first.test.groups[:rows]
         entry: dict[str, Any] = {
             "a": JOINT,
             "b": arm,
@@ -141,36 +178,39 @@ def compare(scored: Mapping[str, Scored], cohort: Cohort) -> list[dict[str, Any]
             "difference": float(np.mean(differences)),
             "low": float(low),
             "high": float(high),
-            "p": float(min(1.0, 2 * (beyond + 1) / (len(drawn) + 1))),
-            "p_delong": delong_test(test[:rows], *pairs[0], groups=groups[:rows]).p_value,
-            "rows": rows,
-            "seeds": len(seeds),
+            "p": float(min(1.0, 2 * (beyond + 1) / (len(means) + 1))),
+            "p_delong": delong_test(
+                first.targets(first.test)[:rows], ours, theirs, groups=groups
+            ).p_value,
+            "rows": max(min(map(len, pair)) for pair in pairs.values()),
+            "seeds": len(pairs),
         }
         if arm == "classification":
-            inferior = (drawn <= -MARGIN).sum()
-            entry |= {"p_inferior": float((inferior + 1) / (len(drawn) + 1)), "margin": MARGIN}
+            inferior = (means <= -MARGIN).sum()
+            entry |= {"p_inferior": float((inferior + 1) / (len(means) + 1)), "margin": MARGIN}
         found.append(entry)
     for entry, adjusted in zip(found, holm([entry["p"] for entry in found]), strict=True):
         entry["p_adjusted"] = float(adjusted)
     return found
 
 
-def _differences(
-    targets: np.ndarray, pairs: Sequence[tuple[np.ndarray, np.ndarray]], weights: np.ndarray
-) -> tuple[list[float], np.ndarray]:
-    """Differences in AUROC by seed, and their mean over resampled rows and seeds."""
-    once = np.ones((1, len(targets)), dtype=int)
-    each = [
-        float((weighted_auroc(targets, a, once) - weighted_auroc(targets, b, once))[0])
-        for a, b in pairs
-    ]
-    tables = np.array(
-        [
-            weighted_auroc(targets, a, weights) - weighted_auroc(targets, b, weights)
-            for a, b in pairs
-        ]
+def _difference(
+    target: np.ndarray, ours: np.ndarray, theirs: np.ndarray, weights: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Difference in AUROC on the rows that both have, as they are and resampled."""
+    rows = len(target)
+    ones = np.ones((1, rows), dtype=weights.dtype)
+    table = np.concatenate([ones, weights])
+    found = weighted_auroc(target, ours[:rows], table) - weighted_auroc(
+        target, theirs[:rows], table
     )
-    rng = np.random.default_rng(1)
-    seeds = rng.integers(len(pairs), size=(weights.shape[0], len(pairs)))
-    drawn = np.take_along_axis(tables.T, seeds, axis=1).mean(axis=1)
-    return each, drawn[np.isfinite(drawn)]
+    return float(found[0]), found[1:]
+
+
+def _over_seeds(drawn: np.ndarray, resample: bool) -> np.ndarray:
+    """Means over seeds of differences, shape (seeds, resamples); of drawn seeds if asked for."""
+    if resample:
+        seeds = np.random.default_rng(1).integers(len(drawn), size=drawn.T.shape)
+        drawn = np.take_along_axis(drawn, seeds.T, axis=0)
+    means: np.ndarray = drawn.mean(axis=0)
+    return means[np.isfinite(means)]

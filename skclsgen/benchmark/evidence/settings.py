@@ -11,7 +11,6 @@ from typing import Any
 from ... import prompt, rationales
 from ...backbone import DEFAULT_MODEL
 from ...baselines import p_true, pairwise, verbalized
-from ..measure import environment
 
 __all__ = ["EvidenceSettings"]
 
@@ -32,7 +31,7 @@ class EvidenceSettings:
     data : Path or None
         Folder with ``esnli/`` and ``clinifact/``; None fetches them from their public homes.
     seeds : int
-        Fits of every arm that depends on chance.
+        Fits of every arm that depends on chance; of every arm, where data are cross-validated.
     train_rows, development_rows, test_rows : int
         Most rows to learn from, to choose thresholds and temperatures by, and to judge by.
     few_rows : int
@@ -62,11 +61,13 @@ class EvidenceSettings:
     opponents: int = 4
 
     def heading(self) -> dict[str, Any]:
-        """Return what a run depends on: settings, versions and the wording of the prompts."""
+        """Return what is asked of a run: settings, and the wording of the prompts.
+
+        On which machine, with which versions, every run says of itself.
+        """
         own = {key: value for key, value in asdict(self).items() if key not in NOT_OF_A_RUN}
         name = Path(self.model).name if Path(self.model).exists() else self.model
-        versions = environment()["versions"]
-        return own | {"model": name, "versions": versions, "prompts": prompts_digest()}
+        return own | {"model": name, "prompts": prompts_digest()}
 
 
 def prompts_digest() -> str:
