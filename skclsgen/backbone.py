@@ -90,6 +90,7 @@ class BaseModel:
             )
         self.trunk_cache = TrunkCache()
         self.rationales: dict[tuple[Any, ...], str] = {}
+        self.own_words: list[tuple[list[int], list[int]]] = []
 
     @property
     def context_length(self) -> int:

@@ -59,6 +59,9 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         Dropout on the adapters' inputs, in [0, 1).
     explanation_weight : float, default=0.5
         Weight of the explanation loss beside the classification loss.
+    language_weight : float, default=2.0
+        Weight of keeping the base model's language while the model learns to write: divergence
+        from the base model on short passages of its own. 0 leaves it to chance.
     rationales : {"self", None}, default="self"
         Where explanations come from when ``fit`` is given none: written by the base model from
         text and gold label, or nowhere.
@@ -115,7 +118,7 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         Names of the columns; only after a fit on records.
     history_ : dict of str to list of float
         ``loss``, ``classification_loss`` and ``explanation_loss`` per epoch, in nats;
-        ``validation_loss`` with early stopping.
+        ``language_loss`` where the language was kept, ``validation_loss`` with early stopping.
     n_iter_ : int
         Epochs run.
     rationale_report_ : dict
@@ -156,6 +159,7 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         lora_alpha: float | None = None,
         lora_dropout: float = 0.0,
         explanation_weight: float = 0.5,
+        language_weight: float = 2.0,
         rationales: Literal["self"] | None = "self",
         epochs: int = 2,
         learning_rate: float = 2e-4,
@@ -185,6 +189,7 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         self.lora_alpha = lora_alpha
         self.lora_dropout = lora_dropout
         self.explanation_weight = explanation_weight
+        self.language_weight = language_weight
         self.rationales = rationales
         self.epochs = epochs
         self.learning_rate = learning_rate

@@ -208,37 +208,52 @@ class DualHead(PackedModel):
         return self.head(decision_states.to(self.head.weight.dtype))
 
     def losses(
-        self, rows: PackedRows, trunk_states: torch.Tensor | None, classes: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Per-row classification loss and explanation loss.
+        self,
+        rows: PackedRows,
+        trunk_states: torch.Tensor | None,
+        classes: torch.Tensor,
+        wanted: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Per-row classification loss and explanation loss, and how far the language has moved.
 
         Parameters
         ----------
         rows : PackedRows
-            Prompts, and the continuations to learn.
+            Prompts, and the continuations to learn; behind them, passages to be read as the base
+            model reads them.
         trunk_states : tensor of shape (tokens, width) or None
             Stored trunk activations.
-        classes : tensor of shape (rows,), int64
-            Gold class of each row.
+        classes : tensor of shape (prompts,), int64
+            Gold class of each prompt.
+        wanted : tensor of shape (tokens, width), optional
+            Hidden states that the base model predicts the passages' continuations from.
 
         Returns
         -------
-        classification : tensor of shape (rows,)
+        classification : tensor of shape (prompts,)
             Cross-entropy of the head, in nats.
-        explanation : tensor of shape (rows,)
-            Mean cross-entropy over the row's continuation tokens, in nats; 0 without any.
+        explanation : tensor of shape (prompts,)
+            Mean cross-entropy over the prompt's continuation tokens, in nats; 0 without any.
+        drift : tensor of shape ()
+            Mean divergence from the base model over the passages' tokens, in nats; 0 without any.
         """
         states, _ = self.hidden_states(rows, trunk_states)
-        logits = self.class_logits(states[rows.decisions()])
+        prompts = len(classes)
+        logits = self.class_logits(states[rows.decisions()[:prompts]])
         classification = cross_entropy(logits, classes, reduction="none")
-        verbal = torch.zeros_like(classification)
+        verbal, drift = torch.zeros_like(classification), classification.new_zeros(())
         row, place = rows.continuations()
-        if len(row):
-            # A token is predicted from the state before it; no other state meets the vocabulary.
-            nll = self.token_nll(states[place - 1], rows.ids()[place])
-            count = torch.bincount(row, minlength=len(rows)).clamp(min=1)
+        n_passages = 0 if wanted is None else len(wanted)
+        n_learnt = len(row) - n_passages
+        # A token is predicted from the state before it; no other state meets the vocabulary.
+        if n_learnt:
+            row, learnt = row[:n_learnt], place[:n_learnt]
+            nll = self.token_nll(states[learnt - 1], rows.ids()[learnt])
+            count = torch.bincount(row, minlength=prompts).clamp(min=1)
             verbal = verbal.to(nll.dtype).index_add(0, row, nll) / count
-        return classification, verbal
+        if wanted is not None:
+            drift = self.token_kl(states[place[n_learnt:] - 1], wanted).mean()
+        return classification, verbal, drift
 
     # --- state -----------------------------------------------------------------------------------
 

@@ -244,16 +244,6 @@ class FittedNetwork:
                 bar.update(len(rows))
         return logits
 
-    def behind(self, prefix_ids: Sequence[int]) -> DualHead:
-        """Return the trained network with another prefix in front of every row.
-
-        For reading what is no prompt of the task, such as general text.
-        """
-        live = self.live()
-        net = DualHead(live.base, prefix_ids, live.encoder.verbalizers(), self.lora).eval()
-        net.load_trained_state(live.net.trained_state())
-        return net
-
     def free_replies(
         self, texts: Sequence[str], max_new_tokens: int, verbose: int = 0
     ) -> list[str]:

@@ -129,6 +129,7 @@ def learn(
                 seed=seed,
                 verbose=params.verbose,
                 classification_weight=classification_weight,
+                language_weight=params.language_weight,
             )
             history = train(live.net, examples, validation, settings)
             network.keep_state()

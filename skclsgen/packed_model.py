@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import DynamicCache, PreTrainedModel
+from typing_extensions import Self
 
 from .attention import NAME, packed
 from .backbone import BaseModel
 from .module_tree import keys_and_values, share_weights
 from .packing import PackedRows, Row
-from .token_loss import frozen_head_nll
+from .token_loss import frozen_head_kl, frozen_head_nll
 
 __all__ = ["Caches", "PackedModel"]
 
@@ -51,11 +53,21 @@ class PackedModel(nn.Module):
             self.lm.set_attn_implementation(NAME)
         self.decoder: nn.Module = self.lm.get_decoder()
 
+    def behind(self, prefix_ids: Sequence[int]) -> Self:
+        """Return the same model, whose rows stand behind another prefix.
+
+        For reading what is no prompt of the task, such as general text.
+        """
+        other = copy.copy(self)
+        other.prefix_ids = tuple(prefix_ids)
+        other._prefix = other._prefix_keys_and_values()
+        return other
+
     def _prefix_keys_and_values(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         cache = DynamicCache()
         ids = torch.tensor([self.prefix_ids], device=self.base.device)
         with torch.no_grad():
-            self.base.lm.get_decoder()(input_ids=ids, past_key_values=cache, use_cache=True)
+            self.base.lm.get_decoder()(input_ids=ids, cache=cache, use_cache=True)
         return keys_and_values(cache)
 
     def prefix_cache(self) -> DynamicCache:
@@ -119,7 +131,7 @@ class PackedModel(nn.Module):
                     slice(start, start + tokens),
                     input_ids=full.ids()[None],
                     position_ids=full.positions()[None],
-                    past_key_values=cache,
+                    cache=cache,
                     use_cache=True,
                 )
             found.append(states[0, :tokens])
@@ -143,6 +155,23 @@ class PackedModel(nn.Module):
         softcap = getattr(self.lm.config.get_text_config(), "final_logit_softcapping", None)
         head = self.lm.get_output_embeddings()
         return frozen_head_nll(states, head, targets, self.logit_scale(), softcap)
+
+    def token_kl(self, states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """Divergence of next-token distributions from those that ``wanted`` gives.
+
+        Parameters
+        ----------
+        states, wanted : tensor of shape (tokens, width)
+            Hidden states.
+
+        Returns
+        -------
+        tensor of shape (tokens,)
+            In nats.
+        """
+        softcap = getattr(self.lm.config.get_text_config(), "final_logit_softcapping", None)
+        head = self.lm.get_output_embeddings()
+        return frozen_head_kl(states, wanted, head, self.logit_scale(), softcap)
 
     def log_proba(self, states: torch.Tensor) -> torch.Tensor:
         """Log-probabilities of all next tokens, shape (tokens, vocabulary), at least float32."""

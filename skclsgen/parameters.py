@@ -57,6 +57,7 @@ BOUNDS = {
     "lora_alpha": Bound(0, open=True, none=True),
     "lora_dropout": Bound(0, high=0.99),
     "explanation_weight": Bound(0),
+    "language_weight": Bound(0),
     "epochs": Bound(0, whole=True),
     "learning_rate": Bound(0, open=True),
     "weight_decay": Bound(0),

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["frozen_head_nll"]
+__all__ = ["frozen_head_kl", "frozen_head_nll"]
 
 #: Elements of a chunk's table of logits; 16 MB in float32, which stays in a CPU's cache.
 CHUNK = 2**22
@@ -93,3 +93,79 @@ class _FrozenHeadNLL(torch.autograd.Function):
         (gradient,) = ctx.saved_tensors
         scaled = gradient * grad_outputs[0][:, None].to(gradient.dtype)
         return scaled, None, None, None, None
+
+
+def frozen_head_kl(
+    states: torch.Tensor,
+    wanted: torch.Tensor,
+    head: nn.Module,
+    scale: float = 1.0,
+    softcap: float | None = None,
+) -> torch.Tensor:
+    """Divergence of the next-token distributions of ``states`` from those of ``wanted``.
+
+    ``sum p log(p / q)``, where ``p`` follows from ``wanted`` and ``q`` from ``states``.
+
+    Parameters
+    ----------
+    states, wanted : tensor of shape (tokens, width)
+        Hidden states; no gradient reaches ``wanted``.
+    head : torch.nn.Module
+        The LM head, as for :func:`frozen_head_nll`.
+    scale : float, default=1.0
+        Multiplies the logits.
+    softcap : float, optional
+        As for :func:`frozen_head_nll`.
+
+    Returns
+    -------
+    tensor of shape (tokens,)
+        In nats, at least float32; differentiable with respect to ``states`` (once).
+    """
+    kl: torch.Tensor = _FrozenHeadKL.apply(states, wanted, head, scale, softcap)
+    return kl
+
+
+class _FrozenHeadKL(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states: torch.Tensor,
+        wanted: torch.Tensor,
+        head: nn.Module,
+        scale: float,
+        softcap: float | None,
+    ) -> torch.Tensor:
+        weight = head.get_parameter("weight")
+        rows = max(1, CHUNK // weight.shape[0])
+        kl, gradient = [], []
+        for chunk, goal in zip(states.split(rows), wanted.split(rows), strict=True):
+            (log_q, slope), (log_p, _) = (
+                _log_proba(head(own), scale, softcap) for own in (chunk, goal)
+            )
+            p = log_p.exp()
+            kl.append((p * (log_p - log_q)).sum(dim=1))
+            if ctx.needs_input_grad[0]:
+                table = log_q.exp_().sub_(p)
+                if slope is not None:
+                    table *= slope
+                gradient.append((table.to(weight.dtype) @ weight * scale).to(states.dtype))
+        if gradient:
+            ctx.save_for_backward(torch.cat(gradient))
+        return torch.cat(kl)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * grad_outputs[0][:, None].to(gradient.dtype), None, None, None, None
+
+
+def _log_proba(
+    logits: torch.Tensor, scale: float, softcap: float | None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Log-probabilities of tokens, and the slope of what was done to their logits, if anything."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) * scale
+    if softcap is None:
+        return logits.log_softmax(dim=1), None
+    squashed = torch.tanh(logits / softcap)
+    return (squashed * softcap).log_softmax(dim=1), 1 - squashed.square()

@@ -21,6 +21,7 @@ from .optimizer import EarlyStopping, MasterAdamW
 from .packing import Row
 from .prompt import PromptEncoder
 from .reading import trunk_states
+from .replay import PASSAGES, Passage, Replay
 
 __all__ = [
     "Example",
@@ -91,6 +92,7 @@ class TrainingSettings:
     seed: int
     verbose: int
     classification_weight: float = 1.0
+    language_weight: float = 0.0
 
 
 @dataclass
@@ -100,6 +102,7 @@ class History:
     loss: list[float] = field(default_factory=list)
     classification_loss: list[float] = field(default_factory=list)
     explanation_loss: list[float] = field(default_factory=list)
+    language_loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
 
 
@@ -196,12 +199,13 @@ def train(
     schedule = get_cosine_schedule_with_warmup(optimizer.adamw, round(WARMUP * steps), steps)
     stopper = EarlyStopping(settings.n_iter_no_change)
     _fill_trunk_cache(net, [*examples, *validation], settings.verbose)
+    replay = _replay(net, examples, settings)
     bar = tqdm(total=steps, desc="training", unit="batch", disable=settings.verbose < 1)
     with bar:
         for epoch in range(settings.epochs):
-            sums = np.zeros(3)
+            sums = np.zeros(4)
             for batch in shuffled_batches(examples, settings.batch_size, rng):
-                sums += _train_step(net, batch, optimizer, settings)
+                sums += _train_step(net, batch, replay, optimizer, settings)
                 schedule.step()
                 bar.update()
             means = (sums / len(examples)).tolist()
@@ -213,6 +217,8 @@ def train(
             history.loss.append(means[0])
             history.classification_loss.append(means[1])
             history.explanation_loss.append(means[2])
+            if replay:
+                history.language_loss.append(means[3])
             bar.set_postfix(epoch=epoch + 1, loss=f"{means[0]:.3f}")
             if validation:
                 loss = mean_losses(net, validation, settings.batch_size)[0]
@@ -224,24 +230,37 @@ def train(
     return history
 
 
+def _replay(
+    net: DualHead, examples: Sequence[Example], settings: TrainingSettings
+) -> Replay | None:
+    """Return what keeps the language, if the network is to learn to write at all."""
+    if not settings.language_weight or not any(example.continuation for example in examples):
+        return None
+    with tqdm(total=PASSAGES, desc="own words", unit="text", disable=settings.verbose < 1) as bar:
+        return Replay(net, settings.seed, bar.update)
+
+
 def _train_step(
     net: DualHead,
     batch: Sequence[Example],
+    replay: Replay | None,
     optimizer: MasterAdamW,
     settings: TrainingSettings,
 ) -> np.ndarray:
-    """Take one optimiser step; return the batch's summed total, class and explanation loss."""
+    """Take one optimiser step; return what its rows add to the total and to each loss."""
     net.train()
-    sums = np.zeros(3)
+    sums = np.zeros(4)
+    passage = None if replay is None else replay.draw()
     for part in micro_batches(batch):
-        classification, explanation = batch_losses(net, part)
+        classification, explanation, drift = batch_losses(net, part, passage)
         joint = (
             settings.classification_weight * classification
             + settings.explanation_weight * explanation
         )
-        (joint.sum() / len(batch)).backward()
-        parts = torch.stack([joint.sum(), classification.sum(), explanation.sum()]).detach()
-        sums += parts.cpu().double().numpy()
+        (joint.sum() / len(batch) + settings.language_weight * drift).backward()
+        parts = [joint.sum(), classification.sum(), explanation.sum(), len(batch) * drift]
+        sums += torch.stack(parts).detach().cpu().double().numpy()
+        passage = None  # once a step
     optimizer.step()
     return sums
 
@@ -257,19 +276,26 @@ def micro_batches(batch: Sequence[Example]) -> Iterator[Sequence[Example]]:
     yield part
 
 
-def batch_losses(net: DualHead, batch: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weighted classification and explanation losses of each row, shape (rows,) each."""
-    rows = net.pack([example.row for example in batch])
+def batch_losses(
+    net: DualHead, batch: Sequence[Example], passage: Passage | None = None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Weighted classification and explanation losses of each row, shape (rows,) each, and drift."""
+    own = [example.row for example in batch]
     # What the store has no room for is run again, so as not to push out what others reuse.
-    trunk = torch.cat(trunk_states(net, rows.rows, store=False)) if net.depth else None
+    stored = trunk_states(net, own, store=False) if net.depth else []
+    if passage is not None and passage.trunk is not None:
+        stored = [*stored, passage.trunk]
+    rows = net.pack(own if passage is None else [*own, passage.row])
     classes = torch.tensor([e.label for e in batch], device=rows.device)
-    classification, explanation = net.losses(rows, trunk, classes)
+    trunk = torch.cat(stored) if net.depth else None
+    wanted = None if passage is None else passage.wanted
+    classification, explanation, drift = net.losses(rows, trunk, classes, wanted)
     weights = torch.tensor(
         [(e.classification_weight, e.explanation_weight) for e in batch],
         device=rows.device,
         dtype=classification.dtype,
     )
-    return classification * weights[:, 0], explanation * weights[:, 1]
+    return classification * weights[:, 0], explanation * weights[:, 1], drift
 
 
 @torch.no_grad()
@@ -280,7 +306,7 @@ def mean_losses(net: DualHead, examples: Sequence[Example], batch_size: int) -> 
     ordered = sorted(examples, key=lambda e: -len(e))
     for start in range(0, len(ordered), batch_size):
         for part in micro_batches(ordered[start : start + batch_size]):
-            sums += [float(loss.sum()) for loss in batch_losses(net, part)]
+            sums += [float(loss.sum()) for loss in batch_losses(net, part)[:2]]
     classification, explanation = sums / len(examples)
     return float(classification), float(explanation)
 

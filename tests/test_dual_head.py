@@ -188,7 +188,11 @@ def test_a_family_that_cannot_be_split_is_run_whole_with_a_warning(base, monkeyp
 
 def losses(net, explanation):
     rows = net.pack([(PROMPTS[0], [20, 21, 2] if explanation else []), (PROMPTS[1], [])])
-    return net.losses(rows, net.trunk_states(rows)[0], torch.tensor([0, 1]))
+    classification, verbal, drift = net.losses(
+        rows, net.trunk_states(rows)[0], torch.tensor([0, 1])
+    )
+    assert drift == 0
+    return classification, verbal
 
 
 def test_joint_loss_against_autograd_on_the_whole_model(base):

@@ -17,6 +17,7 @@ from skclsgen.metrics import (
     leakage_adjusted_simulatability,
     overlap_scores,
     repetition,
+    simulatability_gains,
 )
 
 
@@ -29,6 +30,10 @@ def test_simulatability_worked_by_hand():
     found = leakage_adjusted_simulatability(targets, text, explanation, both)
     assert found == pytest.approx(
         {"leaking": 0.25, "nonleaking": -0.5, "las": -0.125, "share_leaking": 4 / 6}
+    )
+    gains = simulatability_gains(targets, text, both)
+    assert gains.mean() == pytest.approx(
+        np.mean(np.equal(both, targets)) - np.mean(np.equal(text, targets))
     )
     terms = las_terms(targets, text, explanation, both)
     assert terms.mean() == pytest.approx(-0.125)

@@ -30,7 +30,11 @@ from .significance import (
     paired_bootstrap,
     permutation_test,
 )
-from .simulatability import las_terms, leakage_adjusted_simulatability
+from .simulatability import (
+    las_terms,
+    leakage_adjusted_simulatability,
+    simulatability_gains,
+)
 
 __all__ = [
     "Comparison",
@@ -62,6 +66,7 @@ __all__ = [
     "reliability_curve",
     "repetition",
     "resampling_weights",
+    "simulatability_gains",
     "smooth_ece",
     "smooth_ece_null",
     "stated_label",

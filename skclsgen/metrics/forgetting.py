@@ -15,6 +15,7 @@ from ..inputs import check_texts
 from ..packed_model import PackedModel
 from ..packing import Row
 from ..reading import batches_by_length
+from ..replay import start_of_text
 
 __all__ = ["LanguageChange", "language_change"]
 
@@ -90,15 +91,13 @@ def language_change(
     """
     check_is_fitted(clf)
     live = clf._network.live(verbose)
-    tokenizer = live.base.tokenizer
     ids = [live.encoder.plain_ids(text)[:max_length] for text in check_texts(texts, "texts")]
     short = [row for row, own in enumerate(ids) if len(own) < 2]
     if short:
         raise ValueError(f"texts[{short[0]}] is a single token; give texts of several words.")
-    bos = tokenizer.bos_token_id
-    prefix = [tokenizer.eos_token_id if bos is None else bos]
+    prefix = start_of_text(live.base)
     rows: list[Row] = [(own[:1], own[1:]) for own in ids]
-    base, tuned = PackedModel(live.base, prefix), clf._network.behind(prefix)
+    base, tuned = PackedModel(live.base, prefix), live.net.behind(prefix)
     found = np.empty((len(rows), 3))
     bar = tqdm(total=len(rows), desc="reading", unit="text", disable=verbose < 1)
     with bar:

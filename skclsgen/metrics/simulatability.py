@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["las_terms", "leakage_adjusted_simulatability"]
+__all__ = ["las_terms", "leakage_adjusted_simulatability", "simulatability_gains"]
 
 
 def leakage_adjusted_simulatability(
@@ -44,7 +44,7 @@ def leakage_adjusted_simulatability(
     >>> found["leaking"], found["nonleaking"], found["las"]
     (0.5, 0.5, 0.5)
     """
-    gains, leaks = _gains(targets, from_text, from_explanation, from_both)
+    gains, leaks = _gains_and_leaks(targets, from_text, from_explanation, from_both)
     groups = {
         name: float(gains[chosen].mean()) if chosen.any() else np.nan
         for name, chosen in (("leaking", leaks), ("nonleaking", ~leaks))
@@ -63,14 +63,41 @@ def las_terms(targets: Any, from_text: Any, from_explanation: Any, from_both: An
     >>> las_terms([1, 1, 0], [0, 1, 0], [1, 1, 1], [1, 1, 0]).mean()
     np.float64(0.25)
     """
-    gains, leaks = _gains(targets, from_text, from_explanation, from_both)
+    gains, leaks = _gains_and_leaks(targets, from_text, from_explanation, from_both)
     sizes = np.where(leaks, leaks.sum(), (~leaks).sum())
     groups = len(set(leaks.tolist()))
     terms: np.ndarray = gains * len(gains) / (groups * sizes)
     return terms
 
 
-def _gains(
+def simulatability_gains(targets: Any, from_text: Any, from_both: Any) -> np.ndarray:
+    """What explanations add to a simulator's hits, row by row, whether they leak or not.
+
+    The plain measure that leakage is adjusted for in :func:`leakage_adjusted_simulatability`
+    (Doshi-Velez, Kim, "Towards A Rigorous Science of Interpretable Machine Learning", 2017,
+    https://arxiv.org/abs/1702.08608, call it forward simulation).
+
+    Parameters
+    ----------
+    targets : array-like of shape (rows,)
+        The model's decisions.
+    from_text, from_both : array-like of shape (rows,)
+        What a simulator takes them to be, shown the text, and shown text and explanation.
+
+    Returns
+    -------
+    ndarray of shape (rows,), float64
+        1 where the explanation made the guess right, -1 where it made it wrong, else 0.
+
+    Examples
+    --------
+    >>> simulatability_gains([1, 1, 0], [0, 1, 0], [1, 1, 1])
+    array([ 1.,  0., -1.])
+    """
+    return _gains_and_leaks(targets, from_text, from_text, from_both)[0]
+
+
+def _gains_and_leaks(
     targets: Any, from_text: Any, from_explanation: Any, from_both: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the explanation adds in each row (-1, 0 or 1), and whether it leaks."""

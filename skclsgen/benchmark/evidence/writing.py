@@ -24,6 +24,7 @@ from ...metrics import (
     mask_labels,
     overlap_scores,
     repetition,
+    simulatability_gains,
     stated_label,
     stratified_alignment,
 )
@@ -43,6 +44,7 @@ DISTINCT_LENGTH = 2000
 ROW_MEASURES = {
     "groundedness_lift": True,
     "simulatability": True,
+    "leakage_adjusted_simulatability": True,
     "repetition": False,
     "base_nll": False,
     "ended": True,
@@ -189,10 +191,11 @@ def _quality(
 ) -> dict[str, Any]:
     """Measures of every test row's explanation, and of all of them together."""
     development, judged = spoken
-    terms, las = _simulatability(settings, development, judged)
+    gains, terms, las = _simulatability(settings, development, judged)
     rows = {
         "groundedness_lift": groundedness_lift(judged.reasons, judged.texts, random_state=0),
-        "simulatability": terms,
+        "simulatability": gains,
+        "leakage_adjusted_simulatability": terms,
         "repetition": [repetition(reason) for reason in judged.reasons],
         "base_nll": _base_nll(clf, judged, cohort),
         "ended": judged.ended,
@@ -209,21 +212,25 @@ def _quality(
 
 def _simulatability(
     settings: EvidenceSettings, development: Spoken, judged: Spoken
-) -> tuple[np.ndarray, dict[str, float]]:
-    """Per-row terms and summary of LAS, with linear probes on the base model as simulators.
+) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
+    """Per-row gains, per-row terms and summary of LAS, by linear probes on the base model.
 
     They learn from explanations of development rows to predict what the writer said of test rows;
     there is nothing to learn where it said the same of all.
     """
     if len(set(development.labels)) < 2:
-        return np.full(len(judged), np.nan), {"las": np.nan}
+        unknown = np.full(len(judged), np.nan)
+        return unknown, unknown, {"las": np.nan}
     guesses = []
     for show in (_text_only, _reason_only, _both):
         simulator = LinearProbe(settings.model, layers=(0.75,), random_state=0)
         simulator.fit(show(development), ["yes" if label else "no" for label in development.labels])
         guesses.append((simulator.predict(show(judged)) == "yes").astype(int))
-    return las_terms(judged.labels, *guesses), leakage_adjusted_simulatability(
-        judged.labels, *guesses
+    by_text, _, by_both = guesses
+    return (
+        simulatability_gains(judged.labels, by_text, by_both),
+        las_terms(judged.labels, *guesses),
+        leakage_adjusted_simulatability(judged.labels, *guesses),
     )
 
 
