@@ -32,8 +32,8 @@ PASSAGES, TOKENS = 64, 31
 
 def start_of_text(base: BaseModel) -> list[int]:
     """Return what stands in front of a text that is no prompt."""
-    tokenizer = base.tokenizer
-    return [tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id]
+    ids = base.tokenizer.bos_token_id, base.tokenizer.eos_token_id, 0
+    return [next(index for index in ids if index is not None)]
 
 
 @torch.no_grad()
@@ -57,7 +57,8 @@ def own_words(
     if not base.own_words:
         added = base.tokenizer.added_tokens_decoder.items()
         control = {index for index, token in added if is_control(token.content, token.special)}
-        plain = [index for index in range(len(base.tokenizer)) if index not in control]
+        known = base.lm.get_input_embeddings().get_parameter("weight").shape[0]
+        plain = sorted(set(range(min(known, len(base.tokenizer)))) - control)
         first = np.random.default_rng(0).choice(plain, size=PASSAGES, replace=len(plain) < PASSAGES)
         model = PackedModel(base, start_of_text(base))
         kept = roomy_cache(keys_and_values(model.prefix_cache()))
@@ -112,12 +113,11 @@ class Replay:
     def __init__(
         self, net: DualHead, seed: int, progress: Callable[[int], object] = lambda rows: None
     ) -> None:
-        rows = own_words(net.base, progress)
+        room = max(1, net.base.context_length - len(net.prefix_ids) - 1)
+        rows = [(first, more[:room]) for first, more in own_words(net.base, progress)]
         trunk = trunk_states(net, rows, store=False) if net.depth else [None] * len(rows)
-        base = PackedModel(net.base, net.prefix_ids)
-        self.passages = [
-            Passage(row, own, _predicting(base, row)) for row, own in zip(rows, trunk, strict=True)
-        ]
+        wanted = _predicting(PackedModel(net.base, net.prefix_ids), rows)
+        self.passages = list(map(Passage, rows, trunk, wanted))
         self._rng = np.random.default_rng(seed)
         self._order: list[int] = []
 
@@ -129,8 +129,8 @@ class Replay:
 
 
 @torch.no_grad()
-def _predicting(model: PackedModel, row: Row) -> torch.Tensor:
-    """Hidden states that a model predicts a row's continuation from, shape (tokens, width)."""
-    pack = model.pack([row])
+def _predicting(model: PackedModel, rows: Sequence[Row]) -> Sequence[torch.Tensor]:
+    """Hidden states that a model predicts rows' continuations from, shape (tokens, width) each."""
+    pack = model.pack(rows)
     _, place = pack.continuations()
-    return model.hidden_states(pack)[0][place - 1]
+    return model.hidden_states(pack)[0][place - 1].split([len(more) for _, more in rows])

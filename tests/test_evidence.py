@@ -29,7 +29,8 @@ def call(folder, *arguments):
 
 
 def test_quick_form_runs_every_arm_and_goes_on_where_it_stopped(tiny, tmp_path, monkeypatch):
-    call(tmp_path, "--model", tiny)
+    call(tmp_path, "--model", tiny, "--memory", str(tmp_path / "memory"))
+    assert any((tmp_path / "memory").rglob("*"))
     found = json.loads((tmp_path / "evidence.json").read_text())
     assert {entry["arm"] for entry in found["scores"]} == set(ARMS)
     assert {entry["b"] for entry in found["comparisons"]} == set(ARMS) - {JOINT}

@@ -98,8 +98,10 @@ class Trainer:
         return np.column_stack([1 - second, second])
 
 
-def _ours(kind: Callable[..., Any]) -> Callable[[EvidenceSettings, int], Any]:
-    return lambda s, seed: kind(model=s.model, epochs=s.epochs, random_state=seed)
+def _ours(kind: Callable[..., Any], **parameters: Any) -> Callable[[EvidenceSettings, int], Any]:
+    return lambda s, seed: kind(
+        model=s.model, epochs=s.epochs, memory=s.memory, random_state=seed, **parameters
+    )
 
 
 def _asked(kind: Callable[..., Any], **parameters: Any) -> Callable[[EvidenceSettings, int], Any]:
@@ -110,7 +112,13 @@ def _asked(kind: Callable[..., Any], **parameters: Any) -> Callable[[EvidenceSet
 ARMS: dict[str, Arm] = {
     JOINT: Arm("Joint (CLSGenClassifier)", _ours(CLSGenClassifier), "tuned", explained=True),
     "classification": Arm("Classification-only LoRA", _ours(classification_only), "tuned"),
-    "generation": Arm("Generation-only LoRA", _ours(GenerationOnly), "tuned", explained=True),
+    # As it is usually done: nothing holds its language.
+    "generation": Arm(
+        "Generation-only LoRA",
+        _ours(GenerationOnly, language_weight=0.0),
+        "tuned",
+        explained=True,
+    ),
     "trainer": Arm("Trainer + PEFT, float32, 3 epochs", Trainer, "tuned", once=True),
     "probe": Arm(
         "Linear probe, frozen base",

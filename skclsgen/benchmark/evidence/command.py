@@ -54,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", type=Path, default=Path("evidence"), help="folder for pages and pictures"
     )
+    parser.add_argument(
+        "--memory",
+        type=Path,
+        help="folder for what all tuned arms read once; their times then leave that out",
+    )
     parser.add_argument("--json", type=Path, help="file for all scores and comparisons")
     parser.add_argument("--quick", action="store_true", help="a few rows: does it all run?")
     parser.add_argument("--model", default=EvidenceSettings.model)
@@ -64,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def settings_of(args: argparse.Namespace) -> EvidenceSettings:
     """Return the settings that a command line asks for."""
-    settings = EvidenceSettings(args.dataset, model=args.model, data=args.data)
+    settings = EvidenceSettings(args.dataset, model=args.model, data=args.data, memory=args.memory)
     if args.quick:
         settings = replace(settings, **QUICK)
     given = {name: getattr(args, name) for name in (*COUNTS, "epochs")}

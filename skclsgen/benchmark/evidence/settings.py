@@ -15,7 +15,7 @@ from ...baselines import p_true, pairwise, verbalized
 __all__ = ["EvidenceSettings"]
 
 #: Fields that say where things are or how often they are done, not what a run is.
-NOT_OF_A_RUN = ("data", "seeds")
+NOT_OF_A_RUN = ("data", "memory", "seeds")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,9 @@ class EvidenceSettings:
         Base model of all arms that have one.
     data : Path or None
         Folder with ``esnli/`` and ``clinifact/``; None fetches them from their public homes.
+    memory : Path or None
+        Folder in which what is computed once about a text is kept for all tuned arms and seeds, as
+        :class:`~skclsgen.CLSGenClassifier` has it; their times then leave that out.
     seeds : int
         Fits of every arm that depends on chance; of every arm, where data are cross-validated.
     train_rows, development_rows, test_rows : int
@@ -49,6 +52,7 @@ class EvidenceSettings:
     dataset: str
     model: str = DEFAULT_MODEL
     data: Path | None = None
+    memory: Path | None = None
     seeds: int = 5
     train_rows: int = 800
     development_rows: int = 300
