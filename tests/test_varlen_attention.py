@@ -39,6 +39,15 @@ def as_documented(
     return torch.cat(parts)
 
 
+def without_shared_heads(
+    query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, scale, window_size
+):
+    """As in torch 2.11: every query head has keys of its own."""
+    assert query.shape[1] == key.shape[1] == value.shape[1]
+    sizes = {"scale": scale, "window_size": window_size, "enable_gqa": False}
+    return as_documented(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, **sizes)
+
+
 def top_left(query, key, value, cu_seq_q, cu_seq_k, *rest, **options):
     """What a kernel computes that takes the queries for the first ones."""
     shift = cu_seq_k.diff() - cu_seq_q.diff()
@@ -69,9 +78,10 @@ def inputs(tokens, device=CPU, dtype=torch.float32):
     return [torch.randn(shape).to(device, dtype) for shape in shapes]
 
 
+@pytest.mark.parametrize("kernel", [as_documented, without_shared_heads])
 @pytest.mark.parametrize("window", [None, 9])
-def test_the_kernel_is_given_each_row_behind_the_prefix(stand_in, window):
-    stand_in(as_documented)
+def test_the_kernel_is_given_each_row_behind_the_prefix(stand_in, window, kernel):
+    stand_in(kernel)
     rows = PackedRows([(range(5), range(3)), (range(20), []), (range(1), range(12))], 6, CPU)
     query, key, value = inputs(41)
     found = varlen_attention.varlen_attention(

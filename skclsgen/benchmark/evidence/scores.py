@@ -144,66 +144,68 @@ def compare(scored: Mapping[str, Scored], cohorts: Mapping[int, Cohort]) -> list
         at most), ``seeds``; for classification-only tuning ``p_inferior`` too, of being worse by
         :data:`MARGIN` or more.
     """
-    same_rows = _one_test_set(cohorts)
     weights = _weights(cohorts)
-    joint, found = scored[JOINT], []
-    for arm, other in scored.items():
-        if arm == JOINT:
-            continue
-        # What does not depend on chance is run once for all seeds with the same rows.
-        always = same_rows and not ARMS[arm].seeds
-        pairs = {
-            seed: (own, other.proba[min(other.proba) if always else seed])
-            for seed, own in sorted(joint.proba.items())
-            if always or seed in other.proba
-        }
-        differences, drawn = [], []
-        for seed, pair in pairs.items():
-            rows = min(map(len, pair))
-            target = cohorts[seed].targets(cohorts[seed].test)[:rows]
-            given, resampled = _difference(target, *pair, weights[seed][:, :rows])
-            differences.append(given)
-            drawn.append(resampled)
-        means = _over_seeds(np.array(drawn), resample=same_rows)
-        low, high = np.quantile(means, [0.025, 0.975])
-        beyond = min((means <= 0).sum(), (means >= 0).sum())
-        first = cohorts[min(pairs)]
-        rows = min(map(len, pairs[min(pairs)]))
-        ours, theirs = (p[:rows] for p in pairs[min(pairs)])
-        groups = first.test.groups[:rows]
-        entry: dict[str, Any] = {
-            "a": JOINT,
-            "b": arm,
-            "metric": "auroc",
-            "difference": float(np.mean(differences)),
-            "low": float(low),
-            "high": float(high),
-            "p": float(min(1.0, 2 * (beyond + 1) / (len(means) + 1))),
-            "p_delong": delong_test(
-                first.targets(first.test)[:rows], ours, theirs, groups=groups
-            ).p_value,
-            "rows": max(min(map(len, pair)) for pair in pairs.values()),
-            "seeds": len(pairs),
-        }
-        if arm == "classification":
-            inferior = (means <= -MARGIN).sum()
-            entry |= {"p_inferior": float((inferior + 1) / (len(means) + 1)), "margin": MARGIN}
-        found.append(entry)
+    found = [
+        _against(arm, scored[JOINT], other, cohorts, weights)
+        for arm, other in scored.items()
+        if arm != JOINT
+    ]
     for entry, adjusted in zip(found, holm([entry["p"] for entry in found]), strict=True):
         entry["p_adjusted"] = float(adjusted)
     return found
 
 
+def _against(
+    arm: str,
+    joint: Scored,
+    other: Scored,
+    cohorts: Mapping[int, Cohort],
+    weights: Mapping[int, np.ndarray],
+) -> dict[str, Any]:
+    """Compare the joint model with one arm."""
+    same_rows = _one_test_set(cohorts)
+    # What does not depend on chance is run once for all seeds with the same rows.
+    always = same_rows and not ARMS[arm].seeds
+    pairs = {}
+    for seed, own in sorted(joint.proba.items()):
+        if always or seed in other.proba:
+            theirs = other.proba[min(other.proba) if always else seed]
+            rows = min(len(own), len(theirs))
+            test = cohorts[seed].test.take(range(rows))
+            pairs[seed] = cohorts[seed].targets(test), own[:rows], theirs[:rows], test.groups
+    differences = {
+        seed: _difference(target, ours, theirs, weights[seed])
+        for seed, (target, ours, theirs, _) in pairs.items()
+    }
+    means = _over_seeds(np.array([drawn for _, drawn in differences.values()]), resample=same_rows)
+    low, high = np.quantile(means, [0.025, 0.975])
+    beyond = min((means <= 0).sum(), (means >= 0).sum())
+    target, ours, theirs, groups = pairs[min(pairs)]
+    entry: dict[str, Any] = {
+        "a": JOINT,
+        "b": arm,
+        "metric": "auroc",
+        "difference": float(np.mean([given for given, _ in differences.values()])),
+        "low": float(low),
+        "high": float(high),
+        "p": float(min(1.0, 2 * (beyond + 1) / (len(means) + 1))),
+        "p_delong": delong_test(target, ours, theirs, groups=groups).p_value,
+        "rows": max(len(target) for target, *_ in pairs.values()),
+        "seeds": len(pairs),
+    }
+    if arm == "classification":
+        inferior = (means <= -MARGIN).sum()
+        entry |= {"p_inferior": float((inferior + 1) / (len(means) + 1)), "margin": MARGIN}
+    return entry
+
+
 def _difference(
     target: np.ndarray, ours: np.ndarray, theirs: np.ndarray, weights: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """Difference in AUROC on the rows that both have, as they are and resampled."""
-    rows = len(target)
-    ones = np.ones((1, rows), dtype=weights.dtype)
-    table = np.concatenate([ones, weights])
-    found = weighted_auroc(target, ours[:rows], table) - weighted_auroc(
-        target, theirs[:rows], table
-    )
+    """Difference in AUROC on rows as they are, and resampled."""
+    table = weights[:, : len(target)]
+    table = np.concatenate([np.ones_like(table[:1]), table])
+    found = weighted_auroc(target, ours, table) - weighted_auroc(target, theirs, table)
     return float(found[0]), found[1:]
 
 
