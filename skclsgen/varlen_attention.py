@@ -173,6 +173,6 @@ def varlen_works(
         logger.info("the variable-length kernel cannot be used: %s", error)
         return False
     pairs = zip([found, *gradients], [expected, *wanted], strict=True)
-    apart = max(float((a - b).detach().norm() / b.norm()) for a, b in pairs)
+    apart = max(float(((a - b).norm() / b.norm()).detach()) for a, b in pairs)
     logger.info("the variable-length kernel is %.3g from the definition", apart)
     return apart <= TOLERANCE
