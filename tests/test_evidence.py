@@ -41,13 +41,14 @@ def test_quick_form_runs_every_arm_and_goes_on_where_it_stopped(tiny, tmp_path, 
     assert set(measures) >= {"groundedness_lift", "base_nll", "distinct_2"}
     assert all(test["people"] is not None for test in measures.values())
     assert set(found["language"]) == {"0", "1"}
+    assert set(found["self_written"]["language"]) == {"0"}
     assert found["environment"]["versions"]["torch"]
     report = tmp_path / "report"
     text = (report / "messages.md").read_text()
     assert all(arm.title in text for arm in ARMS.values())
     assert "<table>" in (report / "messages.html").read_text()
     pictures = {file.name: file.stat().st_size for file in report.glob("*.png")}
-    kinds = ("auroc", "roc", "reliability", "explanations")
+    kinds = ("auroc", "roc", "reliability", "explanations", "explanations-joint_self")
     assert set(pictures) == {f"messages-{kind}.png" for kind in kinds}
     assert min(pictures.values()) > 5_000
 

@@ -32,10 +32,12 @@ from ..tasks import Task
 from ..usual import UsualClassifier
 from .settings import EvidenceSettings
 
-__all__ = ["ARMS", "JOINT", "Arm"]
+__all__ = ["ARMS", "JOINT", "SELF", "Arm"]
 
 #: The arm that all others are compared with.
 JOINT = "joint"
+#: The same, with nobody's reasons to learn from but those that its base model writes.
+SELF = "joint_self"
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ class Arm:
     few_rows : bool
         True if it asks so much of every text that few must do.
     explained : bool
-        True if it learns from explanations too.
+        True if it learns from people's explanations too, where there are any.
+    writes : bool
+        True if what it writes is judged.
     """
 
     title: str
@@ -67,6 +71,7 @@ class Arm:
     once: bool = False
     few_rows: bool = False
     explained: bool = False
+    writes: bool = False
 
 
 class Trainer:
@@ -110,7 +115,12 @@ def _asked(kind: Callable[..., Any], **parameters: Any) -> Callable[[EvidenceSet
 
 #: Arms by name, the joint model first.
 ARMS: dict[str, Arm] = {
-    JOINT: Arm("Joint (CLSGenClassifier)", _ours(CLSGenClassifier), "tuned", explained=True),
+    JOINT: Arm(
+        "Joint (CLSGenClassifier)", _ours(CLSGenClassifier), "tuned", explained=True, writes=True
+    ),
+    SELF: Arm(
+        "Joint, self-written reasons", _ours(CLSGenClassifier), "tuned", once=True, writes=True
+    ),
     "classification": Arm("Classification-only LoRA", _ours(classification_only), "tuned"),
     # As it is usually done: nothing holds its language.
     "generation": Arm(

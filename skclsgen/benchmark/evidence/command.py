@@ -11,7 +11,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from ..measure import environment, save_json
-from .arms import ARMS, JOINT
+from .arms import ARMS, JOINT, SELF
 from .before_after import language_test, writing_tests
 from .cohorts import CROSS_VALIDATED, DATASETS, load_cohort
 from .report import Evidence, write_report
@@ -86,10 +86,12 @@ def gather(args: argparse.Namespace) -> dict[str, Any]:
         what ``--json`` is given.
     """
     settings = settings_of(args)
+    cohorts = {seed: load_cohort(settings, seed) for seed in range(settings.seeds)}
     arms = [JOINT, *(arm for arm in args.arms if arm != JOINT)]
+    if cohorts[0].train.explanations is None:  # then the joint model has no others either
+        arms = [arm for arm in arms if arm != SELF]
     store = RunStore(args.work / settings.dataset, settings.heading())
     complete = _run_missing(arms, settings, store)
-    cohorts = {seed: load_cohort(settings, seed) for seed in range(settings.seeds)}
     runs = {
         arm: {seed: run for seed in range(settings.seeds) if (run := store.find(arm, seed))}
         for arm in arms
@@ -144,14 +146,22 @@ def _as_json(evidence: Evidence) -> dict[str, Any]:
         for seed, own in scored.by_seed.items()
         for metric, value in own.items()
     ]
-    first = evidence.writing.get(0)
     found = {
         "settings": evidence.settings.heading(),
         "environment": environment(),
         "scores": scores,
         "comparisons": [place | entry for entry in evidence.comparisons],
-        "explanations": [] if first is None else writing_tests(first, evidence.cohort.test.groups),
-        "alignment": {seed: own["alignment"] for seed, own in evidence.writing.items()},
-        "language": {seed: language_test(own) for seed, own in evidence.writing.items()},
+        **_writing_as_json(evidence, JOINT),
+        "self_written": _writing_as_json(evidence, SELF),
     }
     return without_nan(found)
+
+
+def _writing_as_json(evidence: Evidence, arm: str) -> dict[str, Any]:
+    writing = evidence.writing(arm)
+    groups = evidence.cohort.test.groups
+    return {
+        "explanations": writing_tests(writing[0], groups) if 0 in writing else [],
+        "alignment": {seed: own["alignment"] for seed, own in writing.items()},
+        "language": {seed: language_test(own) for seed, own in writing.items()},
+    }

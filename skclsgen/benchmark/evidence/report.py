@@ -13,7 +13,7 @@ import numpy as np
 from markdown import markdown
 
 from ...disk_store import replace_file
-from .arms import ARMS, JOINT
+from .arms import ARMS, JOINT, SELF
 from .before_after import language_test, writing_tests
 from .cohorts import CROSS_VALIDATED, FOLDS, Cohort
 from .plots import draw_forest, draw_reliability, draw_roc, draw_writing
@@ -53,10 +53,9 @@ class Evidence:
         """The first seed's rows: those on which explanations are judged."""
         return self.cohorts[0]
 
-    @property
-    def writing(self) -> dict[int, dict[str, Any]]:
-        """What was found about explanations, by seed."""
-        return {seed: run["writing"] for seed, run in self.runs[JOINT].items()}
+    def writing(self, arm: str) -> dict[int, dict[str, Any]]:
+        """What was found about an arm's explanations, by seed."""
+        return {seed: run["writing"] for seed, run in self.runs.get(arm, {}).items()}
 
 
 def write_report(evidence: Evidence, folder: Path) -> Path:
@@ -84,7 +83,8 @@ def write_report(evidence: Evidence, folder: Path) -> Path:
             _score_table(evidence),
             "## Comparisons with the joint model",
             _comparison_table(evidence),
-            *_writing(evidence, folder),
+            *_writing(evidence, folder, JOINT),
+            *_writing(evidence, folder, SELF),
             "## Manifest",
             _manifest(evidence),
         ]
@@ -222,23 +222,29 @@ def _comparison_table(evidence: Evidence) -> str:
 # --- explanations --------------------------------------------------------------------------------
 
 
-def _writing(evidence: Evidence, folder: Path) -> list[str]:
-    first = evidence.writing.get(0)
-    parts = ["## Do words and head agree?", _alignment_table(evidence.writing)]
+def _writing(evidence: Evidence, folder: Path, arm: str) -> list[str]:
+    """What was found about an arm's words; nothing if it was not run."""
+    writing = evidence.writing(arm)
+    if not writing:
+        return []
+    by = "" if arm == JOINT else f": {ARMS[arm].title}"
+    parts = [f"## Do words and head agree?{by}", _alignment_table(writing)]
+    first = writing.get(0)
     if first is None:
         return parts
     tests = writing_tests(first, evidence.cohort.test.groups)
-    file = folder / f"{evidence.settings.dataset}-explanations.png"
+    suffix = "" if arm == JOINT else f"-{arm}"
+    file = folder / f"{evidence.settings.dataset}-explanations{suffix}.png"
     draw_writing(tests, file)
     return [
         *parts,
-        "## Explanations before and after tuning",
+        f"## Explanations before and after tuning{by}",
         f"![explanations]({file.name})",
         _writing_table(tests),
         _together_table(first),
-        "## Language",
-        _language(evidence.writing),
-        "## Explanations to look at",
+        f"## Language{by}",
+        _language(writing),
+        f"## Explanations to look at{by}",
         _samples(first),
     ]
 

@@ -11,7 +11,7 @@ import numpy as np
 from ...backbone import load_base_model
 from ..measure import environment, now, timed
 from ..settings import forget
-from .arms import ARMS, JOINT, Arm
+from .arms import ARMS, Arm
 from .cohorts import Cohort
 from .settings import EvidenceSettings
 from .writing import judge_writing
@@ -35,7 +35,7 @@ def run_arm(name: str, settings: EvidenceSettings, cohort: Cohort, seed: int) ->
     -------
     dict
         Probabilities of the positive label on ``development`` and ``test`` rows (the first ones,
-        where few must do), seconds, and what the arm says about itself; for the joint arm also
+        where few must do), seconds, and what the arm says about itself; for joint models also
         ``writing``.
     """
     arm = ARMS[name]
@@ -61,7 +61,7 @@ def run_arm(name: str, settings: EvidenceSettings, cohort: Cohort, seed: int) ->
         "rationale_report": getattr(clf, "rationale_report_", None),
         "environment": environment(),
     }
-    if name == JOINT:
+    if arm.writes:
         result["writing"] = judge_writing(clf, settings, cohort, seed)
     return result
 
