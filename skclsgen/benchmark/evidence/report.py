@@ -23,8 +23,9 @@ from .settings import EvidenceSettings
 __all__ = ["Evidence", "write_report"]
 
 STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:62em;margin:2em auto;padding:0 1em}"
-    "table{border-collapse:collapse;font-size:14px}th,td{padding:.25em .7em;text-align:left;"
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:76em;margin:2em auto;padding:0 1em}"
+    "table{border-collapse:collapse;font-size:13px;display:block;overflow-x:auto}"
+    "th,td{padding:.25em .6em;text-align:left;"
     "border-bottom:1px solid #8884;vertical-align:top}img{max-width:100%}"
 )
 
@@ -125,7 +126,8 @@ def _rows(evidence: Evidence) -> str:
         f"rows. {drawn} temperatures and thresholds are chosen on the development rows, for all "
         f"arms alike. Joint, classification-only and generation-only LoRA have the same "
         f"number of epochs, {evidence.settings.epochs}, and the package's defaults, chosen for the "
-        "joint model on other e-SNLI rows. Trainer has the defaults of its documentation. The "
+        "joint model on other e-SNLI rows, but that nothing holds the language of generation-only "
+        "tuning. Trainer has the defaults of its documentation. The "
         "probe, the CNN and the regressions choose layer, epochs or penalty on the rows to learn "
         "from. Beyond that nothing was tuned."
     )
@@ -162,7 +164,7 @@ def _score_table(evidence: Evidence) -> str:
                 f"**{ARMS[arm].title}**" if arm == JOINT else ARMS[arm].title,
                 str(len(own.by_seed)),
                 str(n_rows),
-                f"{mean:.3f} ({low:.3f} to {high:.3f}){spread}",
+                _unbroken(f"{mean:.3f} ({low:.3f} to {high:.3f}){spread}"),
                 *(f"{own.mean(column):.3f}" for column in columns),
                 _unparsed(evidence.runs[arm]),
                 _seconds(evidence.runs[arm], "fit_seconds"),
@@ -299,7 +301,14 @@ def _writing_table(tests: list[dict[str, Any]]) -> str:
 
 def _difference(test: Mapping[str, Any]) -> str:
     found = f"{test['difference']:+.3f}"
-    return found if test["low"] is None else f"{found} ({test['low']:+.3f} to {test['high']:+.3f})"
+    if test["low"] is not None:
+        found += f" ({test['low']:+.3f} to {test['high']:+.3f})"
+    return _unbroken(found)
+
+
+def _unbroken(text: str) -> str:
+    """Return text that a narrow cell does not break into lines."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _together_table(writing: Mapping[str, Any]) -> str:
