@@ -229,7 +229,7 @@ def _writing(evidence: Evidence, folder: Path, arm: str) -> list[str]:
     writing = evidence.writing(arm)
     if not writing:
         return []
-    by = "" if arm == JOINT else f": {ARMS[arm].title}"
+    by = "" if arm == JOINT else f" ({ARMS[arm].title})"
     parts = [f"## Do words and head agree?{by}", _alignment_table(writing)]
     first = writing.get(0)
     if first is None:
