@@ -115,7 +115,7 @@ class Replay:
     ) -> None:
         room = max(1, net.base.context_length - len(net.prefix_ids) - 1)
         rows = [(first, more[:room]) for first, more in own_words(net.base, progress)]
-        trunk = trunk_states(net, rows, store=False) if net.depth else [None] * len(rows)
+        trunk = trunk_states(net, rows) if net.depth else [None] * len(rows)
         wanted = _predicting(PackedModel(net.base, net.prefix_ids), rows)
         self.passages = list(map(Passage, rows, trunk, wanted))
         self._rng = np.random.default_rng(seed)
