@@ -15,7 +15,7 @@ from .attention import NAME, packed
 from .backbone import BaseModel
 from .module_tree import keys_and_values, share_weights
 from .packing import PackedRows, Row
-from .token_loss import frozen_head_kl, frozen_head_nll
+from .token_loss import frozen_head_kl, frozen_head_nll, log_proba
 
 __all__ = ["Caches", "PackedModel"]
 
@@ -152,9 +152,8 @@ class PackedModel(nn.Module):
         tensor of shape (tokens,)
             In nats.
         """
-        softcap = getattr(self.lm.config.get_text_config(), "final_logit_softcapping", None)
         head = self.lm.get_output_embeddings()
-        return frozen_head_nll(states, head, targets, self.logit_scale(), softcap)
+        return frozen_head_nll(states, head, targets, self.logit_scale(), self.logit_softcap())
 
     def token_kl(self, states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         """Divergence of next-token distributions from those that ``wanted`` gives.
@@ -169,18 +168,17 @@ class PackedModel(nn.Module):
         tensor of shape (tokens,)
             In nats.
         """
-        softcap = getattr(self.lm.config.get_text_config(), "final_logit_softcapping", None)
         head = self.lm.get_output_embeddings()
-        return frozen_head_kl(states, wanted, head, self.logit_scale(), softcap)
+        return frozen_head_kl(states, wanted, head, self.logit_scale(), self.logit_softcap())
 
     def log_proba(self, states: torch.Tensor) -> torch.Tensor:
         """Log-probabilities of all next tokens, shape (tokens, vocabulary), at least float32."""
         logits = self.lm.get_output_embeddings()(states)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) * self.logit_scale()
-        softcap = getattr(self.lm.config.get_text_config(), "final_logit_softcapping", None)
-        if softcap is not None:
-            logits = torch.tanh(logits / softcap) * softcap
-        return logits.log_softmax(dim=-1)
+        return log_proba(logits, self.logit_scale(), self.logit_softcap())[0]
+
+    def logit_softcap(self) -> float | None:
+        """Bound that the family squashes vocabulary logits to, if any."""
+        return getattr(self.lm.config.get_text_config(), "final_logit_softcapping", None)
 
     def logit_scale(self) -> float:
         """What the family multiplies vocabulary logits by."""

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["frozen_head_kl", "frozen_head_nll"]
+__all__ = ["frozen_head_kl", "frozen_head_nll", "log_proba"]
 
 #: Elements of a chunk's table of logits; 16 MB in float32, which stays in a CPU's cache.
 CHUNK = 2**22
@@ -141,7 +141,7 @@ class _FrozenHeadKL(torch.autograd.Function):
         kl, gradient = [], []
         for chunk, goal in zip(states.split(rows), wanted.split(rows), strict=True):
             (log_q, slope), (log_p, _) = (
-                _log_proba(head(own), scale, softcap) for own in (chunk, goal)
+                log_proba(head(own), scale, softcap) for own in (chunk, goal)
             )
             p = log_p.exp()
             kl.append((p * (log_p - log_q)).sum(dim=1))
@@ -160,7 +160,7 @@ class _FrozenHeadKL(torch.autograd.Function):
         return gradient * grad_outputs[0][:, None].to(gradient.dtype), None, None, None, None
 
 
-def _log_proba(
+def log_proba(
     logits: torch.Tensor, scale: float, softcap: float | None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Log-probabilities of tokens, and the slope of what was done to their logits, if anything."""
