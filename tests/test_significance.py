@@ -72,6 +72,21 @@ def test_equal_and_perfect_scores():
     assert auroc_interval([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.4]) == (1, 1, 1)
 
 
+def test_a_difference_without_any_variance_has_no_p_value():
+    found = delong_test([0, 1], [0.1, 0.9], [0.5, 0.5])
+    assert found.difference == 0.5
+    assert np.isnan(found.p_value)
+
+
+def test_few_positive_sources_among_many():
+    """Two positives in two of many sources: their part is divided by one, not by one hundred."""
+    rng = np.random.default_rng(0)
+    y, a = np.r_[1, 1, np.zeros(100)], np.r_[2.0, 0.0, rng.normal(size=100)]
+    plain = auroc_interval(y, a)
+    paired = np.r_[np.arange(101), 100]  # two of the negatives come from one source
+    assert auroc_interval(y, a, groups=paired) == pytest.approx(plain, abs=0.02)
+
+
 def test_rows_of_one_source_count_once():
     """Every row written down four times is no more evidence, once the copies are one group."""
     y, a, b = simulated(100)

@@ -112,7 +112,8 @@ def delong_test(
     Returns
     -------
     Comparison
-        Of AUROC of a minus AUROC of b; two-sided.
+        Of AUROC of a minus AUROC of b; two-sided. Where neither AUROC has a variance though they
+        differ (one perfect, the other the same for all rows), the p-value is NaN.
 
     Examples
     --------
@@ -123,8 +124,11 @@ def delong_test(
     aurocs, covariance = _delong(y_true, [proba_a, proba_b], groups)
     difference = float(aurocs[0] - aurocs[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    if variance <= 1e-18:  # the same order of rows; what is left is rounding
-        return Comparison(difference, difference, difference, float(abs(difference) < 1e-9))
+    if variance <= 1e-18:  # what is left is rounding
+        if abs(difference) < 1e-9:  # the same order of rows
+            return Comparison(difference, difference, difference, 1.0)
+        # Perfect against constant, or the like: no spread from which to tell what chance does.
+        return Comparison(difference, -1.0, 1.0, float("nan"))
     deviation = variance**0.5
     half = float(norm.ppf((1 + level) / 2)) * deviation
     p_value = 2 * float(norm.sf(abs(difference) / deviation))
@@ -150,14 +154,18 @@ def _delong(y_true: Any, scores: list[Any], groups: Any) -> tuple[np.ndarray, np
             for own in centred
         ]
     )
-    total = sums[:, 0] / ones + sums[:, 1] / zeros
-    if groups is None or n_groups == len(y):
-        # Independent rows: DeLong's own divisors.
-        covariance = (sums[:, 0] @ sums[:, 0].T) / (ones * max(1, ones - 1))
-        covariance = covariance + (sums[:, 1] @ sums[:, 1].T) / (zeros * max(1, zeros - 1))
-    else:
-        covariance = total @ total.T * n_groups / max(1, n_groups - 1)
+    # Each part is scaled by how many groups there are that have such rows, what the two share by how
+    # many there are at all (Obuchowski 1997); of independent rows these are DeLong's own divisors.
+    over, under = sums[:, 0] / ones, sums[:, 1] / zeros
+    covariance = _unbiased(len(np.unique(group[positive]))) * (over @ over.T)
+    covariance += _unbiased(len(np.unique(group[~positive]))) * (under @ under.T)
+    covariance += _unbiased(n_groups) * (over @ under.T + under @ over.T)
     return aurocs, covariance
+
+
+def _unbiased(groups: int) -> float:
+    """What a sum of squares over groups, centred by their own mean, must be multiplied by."""
+    return groups / max(1, groups - 1)
 
 
 def _placements(positive: np.ndarray, found: np.ndarray) -> np.ndarray:
