@@ -22,11 +22,14 @@ class TextSplit:
         ``"escalate"`` or ``"routine"``.
     explanations : list of str
         One sentence each: why the message has its label.
+    groups : list of str
+        The situation that a message is about; some situations have two messages.
     """
 
     texts: list[str]
     labels: list[str]
     explanations: list[str]
+    groups: list[str]
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -75,5 +78,6 @@ def load_messages() -> Messages:
             [row["text"] for row in chosen],
             [row["label"] for row in chosen],
             [row["reason"] for row in chosen],
+            [row["scenario"] for row in chosen],
         )
     return Messages(**splits)

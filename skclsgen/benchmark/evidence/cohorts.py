@@ -15,7 +15,6 @@ from ...datasets import (
     leak_free_split,
     load_messages,
 )
-from ...datasets.splits import grouped_components
 from .settings import EvidenceSettings
 
 __all__ = ["CROSS_VALIDATED", "DATASETS", "Cohort", "load_cohort"]
@@ -121,12 +120,14 @@ def _clinifact(settings: EvidenceSettings, seed: int) -> Cohort:
 
 
 def _clinifact_grouped(settings: EvidenceSettings, seed: int) -> Cohort:
-    """By trial and publication: what is judged by was never met. Every row is judged once."""
+    """By trial and publication: what is judged by was never met, and judged by once."""
+    if seed >= FOLDS:
+        raise ValueError(f"there are {FOLDS} folds, and every seed is one; give --seeds {FOLDS}.")
     folder = None if settings.data is None else settings.data / "clinifact"
     rows = fetch_clinifact("all", folder=folder)
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
     splits = list(folds.split(rows.labels, rows.labels, rows.groups))
-    rest, test = (rows.take(part) for part in splits[seed % FOLDS])
+    rest, test = (rows.take(part) for part in splits[seed])
     split = leak_free_split(rest.groups, rest.labels, test_size=0.2, random_state=0)
     train, development = (rest.take(part) for part in split)
     return Cohort(
@@ -143,12 +144,10 @@ def _messages(settings: EvidenceSettings, seed: int) -> Cohort:
     parts = []
     for split in (found.train, found.test):
         records = pd.DataFrame({"message": split.texts})
-        groups = [str(group) for group in grouped_components(split.texts)]
         reasons = [[reason] for reason in split.explanations]
-        parts.append(LabelledTexts(records, list(split.labels), reasons, groups))
+        parts.append(LabelledTexts(records, list(split.labels), reasons, list(split.groups)))
     rest, test = parts
-    rows = np.arange(len(rest))
-    kept, held_out = train_test_split(rows, test_size=0.25, stratify=rest.labels, random_state=0)
+    kept, held_out = leak_free_split(rest.groups, rest.labels, test_size=0.25, random_state=0)
     return Cohort(
         _draw(rest.take(kept), settings.train_rows, seed),
         _draw(rest.take(held_out), settings.development_rows, seed=1),
