@@ -129,6 +129,10 @@ def test_temperature_where_there_is_nothing_to_learn():
     assert fit_temperature([0, 1], [0.5, 0.5]) == 1
     scaled = apply_temperature([1.0, 0.0], 2.0)
     assert np.isfinite(scaled).all()
+    sure = np.ones(1000)  # of all rows, and right of seven in ten
+    gold = np.arange(1000) % 10 < 7
+    mended = apply_temperature(sure, fit_temperature(gold, sure))
+    assert log_loss(gold, mended) == pytest.approx(log_loss(gold, 0.7 * sure), abs=1e-3)
     with pytest.raises(ValueError, match="one class index per row"):
         fit_temperature([1], [0.9, 0.1])
     with pytest.raises(ValueError, match="values below 0"):

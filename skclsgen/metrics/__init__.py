@@ -13,6 +13,7 @@ from .calibration import (
     fit_temperature,
     reliability_curve,
     smooth_ece,
+    smooth_ece_draws,
     smooth_ece_null,
 )
 from .fluency import distinct_n, flesch_reading_ease, fluency_scores, repetition
@@ -68,6 +69,7 @@ __all__ = [
     "resampling_weights",
     "simulatability_gains",
     "smooth_ece",
+    "smooth_ece_draws",
     "smooth_ece_null",
     "stated_label",
     "stratified_alignment",

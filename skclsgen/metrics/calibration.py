@@ -19,6 +19,7 @@ __all__ = [
     "fit_temperature",
     "reliability_curve",
     "smooth_ece",
+    "smooth_ece_draws",
     "smooth_ece_null",
 ]
 
@@ -26,6 +27,8 @@ __all__ = [
 GRID = 500
 #: How closely the bandwidth is found.
 PRECISION = 1e-4
+#: No probability counts as nearer to 0 or 1; what is stated at 100% and wrong is beyond mending.
+NEAREST = 1e-12
 #: Temperatures that are looked at, as natural logarithms: a fiftieth to fifty.
 LOG_TEMPERATURES = (-np.log(50.0), np.log(50.0))
 
@@ -101,12 +104,37 @@ def smooth_ece_null(
     >>> 0 < low < high < 0.1
     True
     """
-    found = check_binary(np.zeros(len(proba)), proba)[1]
-    rng = check_random_state(random_state)
-    drawn = rng.uniform(size=(repeats, len(found))) < found
-    errors = [_error_and_width(_residuals(y.astype(int), found))[0] for y in drawn]
+    errors = smooth_ece_draws(proba, repeats, random_state)
     low, high = np.quantile(errors, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def smooth_ece_draws(
+    proba: Any, repeats: int = 200, random_state: int | np.random.RandomState | None = None
+) -> np.ndarray:
+    """Smooth calibration errors of labels that are drawn from the probabilities themselves.
+
+    Parameters
+    ----------
+    proba : array-like of shape (rows,)
+        Probabilities of 1.
+    repeats : int, default=200
+        Sets of labels drawn.
+    random_state : int, RandomState instance or None, default=None
+        Fixes the draws.
+
+    Returns
+    -------
+    ndarray of shape (repeats,), float64
+
+    Examples
+    --------
+    >>> smooth_ece_draws([0.3, 0.6, 0.8] * 100, repeats=3, random_state=0).shape
+    (3,)
+    """
+    found = check_binary(np.zeros(len(proba)), proba)[1]
+    drawn = check_random_state(random_state).uniform(size=(repeats, len(found))) < found
+    return np.array([smooth_ece(labels.astype(int), found) for labels in drawn])
 
 
 @dataclass(frozen=True)
@@ -204,7 +232,7 @@ def fit_temperature(y_true: Any, proba: Any) -> float:
     y_true : array-like of shape (rows,), int
         Class indices.
     proba : array-like of shape (rows,) or (rows, classes)
-        Probabilities of class 1, or of every class.
+        Probabilities of class 1, or of every class; those below 1e-12 count as that.
 
     Returns
     -------
@@ -278,5 +306,5 @@ def _log_proba(proba: Any) -> np.ndarray:
             f"proba has the shape {np.shape(proba)} or values below 0; pass probabilities of class "
             "1 or of every class."
         )
-    logs: np.ndarray = np.log(found.clip(min=np.finfo(float).tiny))
+    logs: np.ndarray = np.log(found.clip(min=NEAREST))
     return logs

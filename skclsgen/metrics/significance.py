@@ -154,8 +154,8 @@ def _delong(y_true: Any, scores: list[Any], groups: Any) -> tuple[np.ndarray, np
             for own in centred
         ]
     )
-    # Each part is scaled by how many groups there are that have such rows, what the two share by how
-    # many there are at all (Obuchowski 1997); of independent rows these are DeLong's own divisors.
+    # Each class's part is scaled by how many groups have such rows, what both share by how many
+    # there are at all (Obuchowski 1997); of independent rows these are DeLong's own divisors.
     over, under = sums[:, 0] / ones, sums[:, 1] / zeros
     covariance = _unbiased(len(np.unique(group[positive]))) * (over @ over.T)
     covariance += _unbiased(len(np.unique(group[~positive]))) * (under @ under.T)
