@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from skclsgen.benchmark.__main__ import main
@@ -14,8 +15,9 @@ from skclsgen.benchmark.evidence.arms import ARMS, JOINT
 from skclsgen.benchmark.evidence.before_after import writing_tests
 from skclsgen.benchmark.evidence.cohorts import load_cohort
 from skclsgen.benchmark.evidence.general_text import general_texts
+from skclsgen.benchmark.evidence.plots import _first, draw_reliability, draw_roc
 from skclsgen.benchmark.evidence.report import _cell
-from skclsgen.benchmark.evidence.scores import compare, score
+from skclsgen.benchmark.evidence.scores import _over_fits, compare, score
 from skclsgen.benchmark.evidence.settings import EvidenceSettings
 from skclsgen.benchmark.evidence.store import RunStore
 
@@ -77,8 +79,11 @@ def test_quick_form_on_the_real_model(tmp_path):
 
 def test_parts_of_a_cohort_share_nothing():
     first, second = (load_cohort(SETTINGS, seed) for seed in (0, 1))
-    texts = [set(part.texts) for part in (first.train, first.development, first.test)]
-    assert not texts[0] & texts[1] | texts[0] & texts[2] | texts[1] & texts[2]
+    for field in ("texts", "groups"):
+        a, b, c = (
+            set(getattr(part, field)) for part in (first.train, first.development, first.test)
+        )
+        assert not a & b | a & c | b & c
     assert first.test.texts == second.test.texts
     assert first.development.texts == second.development.texts
     small = replace(SETTINGS, train_rows=100)
@@ -94,7 +99,7 @@ def runs_of(cohort, **quality):
     for arm, known in quality.items():
         rng = np.random.default_rng(len(runs))
         own = {}
-        for seed in range(2 if ARMS[arm].seeds else 1):
+        for seed in range(5 if ARMS[arm].seeds else 1):
             proba = {}
             for part in ("development", "test"):
                 targets = cohort.targets(getattr(cohort, part))
@@ -109,7 +114,7 @@ def runs_of(cohort, **quality):
 def test_scores_are_those_of_the_probabilities():
     cohort = load_cohort(SETTINGS, 0)
     runs = runs_of(cohort, joint=1.5, label=0.0)
-    scored = score(runs, {0: cohort, 1: cohort})
+    scored = score(runs, dict.fromkeys(range(5), cohort))
     targets = cohort.targets(cohort.test)
     for seed, run_of_seed in runs["joint"].items():
         expected = roc_auc_score(targets, run_of_seed["proba"]["test"])
@@ -122,20 +127,76 @@ def test_scores_are_those_of_the_probabilities():
 
 def test_comparisons_tell_a_difference_from_none():
     cohort = load_cohort(SETTINGS, 0)
-    both = {0: cohort, 1: cohort}
+    same = dict.fromkeys(range(5), cohort)
     runs = runs_of(cohort, joint=1.2, label=0.0, classification=1.2)
-    found = {entry["b"]: entry for entry in compare(score(runs, both), both)}
+    found = {entry["b"]: entry for entry in compare(score(runs, same), same)}
     worse = found["label"]
     assert worse["low"] > 0.1
     assert worse["p"] < worse["p_adjusted"] < 0.01
-    same = found["classification"]
-    assert same["low"] < 0 < same["high"]
-    assert same["p"] > 0.05
-    assert worse["seeds"] == same["seeds"] == 2
-    runs["classification"] = {seed: runs["joint"][seed] for seed in (0, 1)}
-    equal = {e["b"]: e for e in compare(score(runs, both), both)}["classification"]
+    alike = found["classification"]
+    assert alike["low"] < 0 < alike["high"]
+    assert alike["p"] > 0.05
+    assert worse["seeds"] == alike["seeds"] == 5
+    runs["classification"] = runs["joint"]
+    equal = {e["b"]: e for e in compare(score(runs, same), same)}["classification"]
     assert (equal["difference"], equal["p"]) == (0, 1)
     assert equal["p_inferior"] < 0.001
+
+
+def test_fits_that_differ_are_no_proof():
+    """Five fits of which two go the other way, all on the same, plentiful rows."""
+    given = np.array([0.03, 0.03, 0.03, -0.01, -0.01])
+    rows = np.random.default_rng(0).normal(scale=0.001, size=(1, 20_000))
+    low, high = np.quantile(
+        _over_fits(given, given[:, None] + rows, own_rows=False), [0.025, 0.975]
+    )
+    expected = stats.t.interval(0.95, 4, loc=given.mean(), scale=stats.sem(given))
+    assert (low, high) == pytest.approx(expected, abs=0.002)
+
+
+def test_folds_that_differ_by_their_rows_alone_are_not_counted_twice():
+    rng = np.random.default_rng(0)
+    given = rng.normal(scale=0.02, size=5)
+    drawn = given[:, None] + rng.normal(scale=0.05, size=(5, 5000))
+    found = _over_fits(given, drawn, own_rows=True)
+    np.testing.assert_array_equal(found, drawn.mean(axis=0))
+    unlike = np.array([0.3, 0.1, 0.2, 0.0, 0.4])
+    assert _over_fits(unlike, unlike[:, None] + drawn, own_rows=True).std() > 0.07
+
+
+def test_ranks_do_not_suffer_from_scaling():
+    cohort = load_cohort(SETTINGS, 0)
+    proba = {
+        part: 0.1 + 0.6 * cohort.targets(getattr(cohort, part)) for part in ("development", "test")
+    }
+    negative = np.flatnonzero(cohort.targets(cohort.test) == 0)[0]
+    proba["test"][negative] = 0.699  # below every positive, but once scaled all of them are 1
+    scored = score({"joint": {0: {"proba": proba}}}, {0: cohort})["joint"]
+    assert scored.proba[0][negative] == scored.proba[0].max() == 1
+    assert scored.by_seed[0]["auroc"] == 1
+
+
+def folds_of(cohort):
+    """Two halves of a cohort's test rows, as if each were a fold."""
+    halves = (range(0, 60), range(60, len(cohort.test)))
+    return {seed: replace(cohort, test=cohort.test.take(rows)) for seed, rows in enumerate(halves)}
+
+
+def test_a_fold_that_is_missing_is_neither_guessed_nor_fatal(tmp_path):
+    folds = folds_of(load_cohort(SETTINGS, 0))
+    runs = {"joint": {}, "label": {}, "trainer": {}}
+    for seed, cohort in folds.items():
+        own = runs_of(cohort, joint=2.0, label=0.0, trainer=1.0)
+        for arm in runs:
+            runs[arm][seed] = own[arm][0]
+    del runs["joint"][0], runs["trainer"][1]
+    scored = score(runs, folds)
+    (entry,) = compare(scored, folds)
+    assert (entry["b"], entry["seeds"], entry["rows"]) == ("label", 1, len(folds[1].test))
+    seed, target, proba = _first(scored["joint"].raw, folds)
+    assert roc_auc_score(target, proba) == scored["joint"].by_seed[seed]["auroc"]
+    draw_roc(scored, folds, tmp_path / "roc.png")
+    draw_reliability(scored, folds, tmp_path / "reliability.png")
 
 
 def writing_of(**reasons):
@@ -171,8 +232,9 @@ def test_an_arm_on_fewer_rows_is_compared_on_those():
     runs["tournament"] = {
         0: {"proba": {k: v[:50] for k, v in runs["tournament"][0]["proba"].items()}}
     }
-    scored = score(runs, {0: cohort, 1: cohort})
-    (entry,) = compare(scored, {0: cohort, 1: cohort})
+    same = dict.fromkeys(range(5), cohort)
+    scored = score(runs, same)
+    (entry,) = compare(scored, same)
     assert (entry["rows"], entry["seeds"]) == (50, 1)
     targets = cohort.targets(cohort.test)[:50]
     own = [roc_auc_score(targets, scored[arm].proba[0][:50]) for arm in ("joint", "tournament")]

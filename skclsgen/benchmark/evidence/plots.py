@@ -50,14 +50,13 @@ def draw_forest(scored: Mapping[str, Scored], file: Path) -> None:
     _save(figure, file)
 
 
-def draw_roc(scored: Mapping[str, Scored], cohort: Cohort, file: Path) -> None:
-    """Save ROC curves of the first seed: the joint model and the best arm of each kind."""
+def draw_roc(scored: Mapping[str, Scored], cohorts: Mapping[int, Cohort], file: Path) -> None:
+    """Save ROC curves of each arm's first seed: the joint model and the best of each kind."""
     figure = Figure(figsize=(5.4, 5.2), layout="constrained")
     axes = figure.subplots()
-    test = cohort.targets(cohort.test)
     for arm in _leaders(scored):
-        seed, proba = min(scored[arm].proba.items())
-        wrong, right, _ = roc_curve(test[: len(proba)], proba)
+        seed, target, proba = _first(scored[arm].raw, cohorts)
+        wrong, right, _ = roc_curve(target, proba)
         width = 2.2 if arm == JOINT else 1.2
         colour = COLOURS[0] if arm == JOINT else None
         label = f"{ARMS[arm].title}: {scored[arm].by_seed[seed]['auroc']:.3f}"
@@ -69,15 +68,16 @@ def draw_roc(scored: Mapping[str, Scored], cohort: Cohort, file: Path) -> None:
     _save(figure, file)
 
 
-def draw_reliability(scored: Mapping[str, Scored], cohort: Cohort, file: Path) -> None:
-    """Save reliability curves of the first seed, before and after temperature scaling."""
+def draw_reliability(
+    scored: Mapping[str, Scored], cohorts: Mapping[int, Cohort], file: Path
+) -> None:
+    """Save reliability curves of each arm's first seed, before and after temperature scaling."""
     figure = Figure(figsize=(9.4, 4.8), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    test = cohort.targets(cohort.test)
     for panel, kind in zip(panels, ("raw", "proba"), strict=True):
         for arm in _leaders(scored):
-            _, proba = min(getattr(scored[arm], kind).items())
-            curve = reliability_curve(test[: len(proba)], proba)
+            _, target, proba = _first(getattr(scored[arm], kind), cohorts)
+            curve = reliability_curve(target, proba)
             # Where there are hardly any predictions the curve says nothing.
             met = curve.density > 0.02 * curve.density.max()
             colour = COLOURS[0] if arm == JOINT else None
@@ -114,6 +114,15 @@ def draw_writing(tests: Sequence[Mapping[str, Any]], file: Path) -> None:
         panel.axhline(0, color="black", linewidth=0.6)
         panel.spines[["top", "right"]].set_visible(False)
     _save(figure, file)
+
+
+def _first(
+    found: Mapping[int, np.ndarray], cohorts: Mapping[int, Cohort]
+) -> tuple[int, np.ndarray, np.ndarray]:
+    """Return an arm's first seed, and what is so of its test rows beside what it says."""
+    seed = min(found)
+    cohort, proba = cohorts[seed], found[seed]
+    return seed, cohort.targets(cohort.test)[: len(proba)], proba
 
 
 def _leaders(scored: Mapping[str, Scored]) -> list[str]:

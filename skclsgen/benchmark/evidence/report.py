@@ -116,7 +116,7 @@ def _rows(evidence: Evidence) -> str:
     groups = len(set(evidence.cohort.test.groups))
     drawn = (
         f"Every seed is one of {FOLDS} folds without a source in common (the first is counted "
-        "here), so that all rows are judged by once;"
+        f"here); {len(evidence.cohorts)} of them are judged by, every row once;"
         if evidence.settings.dataset in CROSS_VALIDATED
         else "Rows to learn from are drawn anew for every seed (those of the first are counted "
         "here);"
@@ -137,8 +137,8 @@ def _pictures(evidence: Evidence, folder: Path) -> str:
     name = evidence.settings.dataset
     files = {kind: folder / f"{name}-{kind}.png" for kind in ("auroc", "roc", "reliability")}
     draw_forest(evidence.scored, files["auroc"])
-    draw_roc(evidence.scored, evidence.cohort, files["roc"])
-    draw_reliability(evidence.scored, evidence.cohort, files["reliability"])
+    draw_roc(evidence.scored, evidence.cohorts, files["roc"])
+    draw_reliability(evidence.scored, evidence.cohorts, files["reliability"])
     return "\n\n".join(f"![{kind}]({file.name})" for kind, file in files.items())
 
 
@@ -151,9 +151,7 @@ def _score_table(evidence: Evidence) -> str:
         "log_loss",
         "d2",
         "smooth_ece",
-        "smooth_ece_by_chance",
     ]
-    columns += ["raw_smooth_ece"]
     rows = []
     for arm, own in sorted(evidence.scored.items(), key=lambda item: -item[1].auroc[0]):
         mean, low, high = own.auroc
@@ -166,6 +164,8 @@ def _score_table(evidence: Evidence) -> str:
                 str(n_rows),
                 _unbroken(f"{mean:.3f} ({low:.3f} to {high:.3f}){spread}"),
                 *(f"{own.mean(column):.3f}" for column in columns),
+                f"{own.smooth_ece_by_chance:.3f}",
+                f"{own.mean('raw_smooth_ece'):.3f}",
                 _unparsed(evidence.runs[arm]),
                 _seconds(evidence.runs[arm], "fit_seconds"),
                 _seconds(evidence.runs[arm], "predict_seconds"),
@@ -207,7 +207,7 @@ def _comparison_table(evidence: Evidence) -> str:
         "AUROC, joint minus it (95%)",
         "p",
         "Holm",
-        "DeLong, seed 0",
+        "DeLong, first seed",
         "Rows",
         "Seeds",
     ]

@@ -16,7 +16,7 @@ from ...metrics import (
     holm,
     probability_scores,
     resampling_weights,
-    smooth_ece_null,
+    smooth_ece_draws,
     weighted_auroc,
 )
 from .arms import ARMS, JOINT
@@ -37,20 +37,23 @@ class Scored:
     Attributes
     ----------
     by_seed : dict of int to dict of str to float
-        Of every seed, by metric; ``raw_*`` before temperature scaling, ``smooth_ece_by_chance``
-        what calibrated probabilities stay below in 97.5% of cases.
+        Of every seed, by metric; ``raw_*`` before temperature scaling.
     proba : dict of int to ndarray of shape (test rows,)
         Scaled probabilities of the positive label.
     raw : dict of int to ndarray of shape (test rows,)
-        As the arm gave them.
+        As the arm gave them. Ranks are told from these: scaling may bring neighbours to 0 or 1.
     auroc : tuple of float
         Mean over seeds, and its 95% interval over rows.
+    smooth_ece_by_chance : float
+        What the mean over seeds of calibrated probabilities' smooth calibration error stays below
+        in 97.5% of cases.
     """
 
     by_seed: dict[int, dict[str, float]]
     proba: dict[int, np.ndarray]
     raw: dict[int, np.ndarray]
     auroc: tuple[float, float, float]
+    smooth_ece_by_chance: float
 
     def mean(self, metric: str) -> float:
         """Mean over seeds."""
@@ -76,18 +79,21 @@ def score(
     cohorts : mapping of seed to Cohort
     """
     weights = _weights(cohorts)
+    same_rows = _one_test_set(cohorts)
     scored = {}
     for arm, own in runs.items():
-        by_seed, scaled, raw, drawn = {}, {}, {}, []
+        by_seed, scaled, raw, drawn, chance = {}, {}, {}, [], []
         for seed, run in own.items():
             cohort = cohorts[seed]
             by_seed[seed], scaled[seed], raw[seed] = _score_run(run, cohort)
             rows = len(raw[seed])
             target = cohort.targets(cohort.test)[:rows]
-            drawn.append(weighted_auroc(target, scaled[seed], weights[seed][:, :rows]))
+            drawn.append(weighted_auroc(target, raw[seed], weights[seed][:, :rows]))
+            chance.append(smooth_ece_draws(scaled[seed], random_state=0 if same_rows else seed))
         low, high = np.nanquantile(np.mean(drawn, axis=0), [0.025, 0.975])
         mean = float(np.mean([one["auroc"] for one in by_seed.values()]))
-        scored[arm] = Scored(by_seed, scaled, raw, (mean, float(low), float(high)))
+        most = float(np.quantile(np.mean(chance, axis=0), 0.975))
+        scored[arm] = Scored(by_seed, scaled, raw, (mean, float(low), float(high)), most)
     return scored
 
 
@@ -103,9 +109,9 @@ def _score_run(
     threshold = best_threshold(gold, apply_temperature(known, temperature))
     values = probability_scores(target, scaled, threshold)
     before = probability_scores(target, found, 0.5)
+    values |= {name: before[name] for name in ("auroc", "auprc")}
     values |= {f"raw_{name}": before[name] for name in ("brier", "log_loss", "d2", "smooth_ece")}
-    _, chance = smooth_ece_null(scaled, random_state=0)
-    values |= {"smooth_ece_by_chance": chance, "temperature": temperature, "threshold": threshold}
+    values |= {"temperature": temperature, "threshold": threshold}
     return values, scaled, found
 
 
@@ -130,29 +136,38 @@ def _weights(cohorts: Mapping[int, Cohort]) -> dict[int, np.ndarray]:
 def compare(scored: Mapping[str, Scored], cohorts: Mapping[int, Cohort]) -> list[dict[str, Any]]:
     """Compare the joint model's AUROC with every arm's.
 
-    Rows are resampled in whole groups, the same for both arms. Where all seeds are judged by the
-    same rows, seeds are resampled too: the interval holds for other test rows and other fits. Where
-    data are cross-validated, every fold has rows of its own, between which fits differ already.
-    Holm's adjustment is over all arms. An arm that was run on fewer rows or seeds is compared on
-    those.
+    Rows are resampled in whole groups, the same for both arms; what fits differ by is added, so
+    that the interval holds for other test rows and other fits. An arm that was run on fewer rows or
+    seeds is compared on those; of a single fit the interval holds for that fit only. Holm's
+    adjustment is over all arms that share a seed with the joint model; others are left out.
 
     Returns
     -------
     list of dict
         ``a``, ``b``, ``metric``, ``difference`` (a minus b), ``low``, ``high``, ``p``,
-        ``p_adjusted``, ``p_delong`` (of the first seed, by DeLong's test), ``rows`` (of a seed,
-        at most), ``seeds``; for classification-only tuning ``p_inferior`` too, of being worse by
-        :data:`MARGIN` or more.
+        ``p_adjusted``, ``p_delong`` (of the first seed that both have, by DeLong's test), ``rows``
+        (of a seed, at most), ``seeds``; for classification-only tuning ``p_inferior`` too, of being
+        worse by :data:`MARGIN` or more.
     """
     weights = _weights(cohorts)
     found = [
         _against(arm, scored[JOINT], other, cohorts, weights)
         for arm, other in scored.items()
-        if arm != JOINT
+        if arm != JOINT and _seeds_in_common(arm, scored[JOINT], other, cohorts)
     ]
     for entry, adjusted in zip(found, holm([entry["p"] for entry in found]), strict=True):
         entry["p_adjusted"] = float(adjusted)
     return found
+
+
+def _seeds_in_common(
+    arm: str, joint: Scored, other: Scored, cohorts: Mapping[int, Cohort]
+) -> dict[int, int]:
+    """Seeds of the joint model's runs, each with the seed of the other arm's run to compare."""
+    if _one_test_set(cohorts) and not ARMS[arm].seeds:
+        # What does not depend on chance is run once for all seeds with the same rows.
+        return dict.fromkeys(sorted(joint.raw), min(other.raw))
+    return {seed: seed for seed in sorted(joint.raw) if seed in other.raw}
 
 
 def _against(
@@ -163,21 +178,18 @@ def _against(
     weights: Mapping[int, np.ndarray],
 ) -> dict[str, Any]:
     """Compare the joint model with one arm."""
-    same_rows = _one_test_set(cohorts)
-    # What does not depend on chance is run once for all seeds with the same rows.
-    always = same_rows and not ARMS[arm].seeds
     pairs = {}
-    for seed, own in sorted(joint.proba.items()):
-        if always or seed in other.proba:
-            theirs = other.proba[min(other.proba) if always else seed]
-            rows = min(len(own), len(theirs))
-            test = cohorts[seed].test.take(range(rows))
-            pairs[seed] = cohorts[seed].targets(test), own[:rows], theirs[:rows], test.groups
-    differences = {
-        seed: _difference(target, ours, theirs, weights[seed])
+    for seed, their_seed in _seeds_in_common(arm, joint, other, cohorts).items():
+        own, theirs = joint.raw[seed], other.raw[their_seed]
+        rows = min(len(own), len(theirs))
+        test = cohorts[seed].test.take(range(rows))
+        pairs[seed] = cohorts[seed].targets(test), own[:rows], theirs[:rows], test.groups
+    differences = [
+        _difference(target, ours, theirs, weights[seed])
         for seed, (target, ours, theirs, _) in pairs.items()
-    }
-    means = _over_seeds(np.array([drawn for _, drawn in differences.values()]), resample=same_rows)
+    ]
+    given, drawn = (np.array(values) for values in zip(*differences, strict=True))
+    means = _over_fits(given, drawn, own_rows=not _one_test_set(cohorts))
     low, high = np.quantile(means, [0.025, 0.975])
     beyond = min((means <= 0).sum(), (means >= 0).sum())
     target, ours, theirs, groups = pairs[min(pairs)]
@@ -185,7 +197,7 @@ def _against(
         "a": JOINT,
         "b": arm,
         "metric": "auroc",
-        "difference": float(np.mean([given for given, _ in differences.values()])),
+        "difference": float(given.mean()),
         "low": float(low),
         "high": float(high),
         "p": float(min(1.0, 2 * (beyond + 1) / (len(means) + 1))),
@@ -209,10 +221,28 @@ def _difference(
     return float(found[0]), found[1:]
 
 
-def _over_seeds(drawn: np.ndarray, resample: bool) -> np.ndarray:
-    """Means over seeds of differences, shape (seeds, resamples); of drawn seeds if asked for."""
-    if resample:
-        seeds = np.random.default_rng(1).integers(len(drawn), size=drawn.T.shape)
-        drawn = np.take_along_axis(drawn, seeds.T, axis=0)
-    means: np.ndarray = drawn.mean(axis=0)
-    return means[np.isfinite(means)]
+def _over_fits(given: np.ndarray, drawn: np.ndarray, own_rows: bool) -> np.ndarray:
+    """Draws of the mean difference over other rows and other fits.
+
+    A mean over few fits is as unsure as Student's t says of what they differ by. Where every fit is
+    judged by rows of its own, they differ by their rows as well, which was drawn already: that part
+    is taken off, as in a meta-analysis with random effects (DerSimonian, Laird, 1986,
+    https://doi.org/10.1016/0197-2456(86)90046-2).
+
+    Parameters
+    ----------
+    given : ndarray of shape (fits,)
+        Differences on the rows as they are.
+    drawn : ndarray of shape (fits, resamples)
+        The same on resampled rows.
+    own_rows : bool
+        Whether every fit is judged by rows of its own.
+    """
+    means = drawn.mean(axis=0)
+    fits = len(given)
+    if fits > 1:
+        variance = given.var(ddof=1) - own_rows * np.nanvar(drawn, axis=1).mean()
+        students = np.random.default_rng(1).standard_t(fits - 1, size=means.shape)
+        means = means + students * np.sqrt(max(0.0, variance) / fits)
+    finite: np.ndarray = means[np.isfinite(means)]
+    return finite
