@@ -31,6 +31,20 @@ def test_a_reply_states_the_label_it_opens_with_or_the_only_one_it_names(reply, 
     assert stated_label(reply, SUPPORT) == label
 
 
+@pytest.mark.parametrize(
+    ("reply", "label"),
+    [
+        ("The claim is not supported by the abstract.", None),
+        ("It isn\u2019t clearly supported.", None),
+        ("Not supported.", None),
+        ("It is not supported but unsupported.", 1),
+        ("No doubt, the claim is supported.", 0),
+    ],
+)
+def test_a_label_that_is_denied_is_not_stated(reply, label):
+    assert stated_label(reply, ["supported", "unsupported"]) == label
+
+
 def test_labels_are_whole_words():
     assert stated_label("a non-toxic thing", ["toxic", "fine"]) is None
     assert stated_label("credit", ["red", "blue"]) is None

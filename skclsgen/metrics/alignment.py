@@ -19,6 +19,9 @@ __all__ = [
     "stratified_alignment",
 ]
 
+#: Words that deny a label named within so many words behind them.
+_DENIALS = frozenset({"not", "no", "never", "neither", "nor", "cannot", "without"})
+_DENIED = 2
 #: Endings that are taken off a label's word to find its relatives, longest first.
 _ENDINGS = ("ations", "ation", "ments", "ment", "ions", "ory", "ion", "ing", "ed", "es", "e", "s")
 #: Letters of a word that an ending must leave; shorter stems have too many strangers.
@@ -30,7 +33,9 @@ def stated_label(reply: str, label_words: Sequence[str]) -> int | None:
 
     The label whose words the reply begins with, whatever the case; else the only one that is named
     anywhere. Words count as wholes ("non-toxic" does not name "toxic"), and where one label's words
-    are part of another's ("supported", "not supported"), the longer name counts.
+    are part of another's ("supported", "not supported"), the longer name counts. A label that is
+    denied ("it is not supported" where the other label is "unsupported") is not named: which of the
+    others holds instead is for the reader to guess.
 
     Parameters
     ----------
@@ -58,11 +63,16 @@ def stated_label(reply: str, label_words: Sequence[str]) -> int | None:
             if name and said[place : place + len(name)] == name:
                 if place == 0:
                     return label
-                found.append(label)
+                if not any(map(_denies, said[max(0, place - _DENIED) : place])):
+                    found.append(label)
                 place += len(name) - 1
                 break
         place += 1
     return found[0] if len(set(found)) == 1 else None
+
+
+def _denies(word: str) -> bool:
+    return word in _DENIALS or word.endswith("n't")
 
 
 def mask_labels(text: str, label_words: Sequence[str], mask: str = "...") -> str:
