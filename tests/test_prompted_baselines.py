@@ -153,6 +153,9 @@ def test_verbalized_replies_are_read_and_failures_are_counted(tiny, monkeypatch)
         ("v2.0 is out", None),
         ("very sure", None),
         ("0.5%", 0.005),
+        ("1. urgent, 60%", 0.6),
+        ("2) urgent: 0.7", 0.7),
+        ("1 of 2, 60%", 0.6),
     ],
 )
 def test_a_confidence_is_the_first_number_that_can_be_one(reply, value):
@@ -181,9 +184,28 @@ def test_semantic_entropy_is_low_where_replies_say_the_same(tiny, monkeypatch):
     half = ["yes. It is on fire."] * 2 + ["yes. Smoke came."] * 2
     monkeypatch.setattr(Question, "replies", said(half))
     assert clf.predict_proba(["x"])[0, 1] == pytest.approx(0.75)  # ln 2 of ln 4
+    one = ["yes. It is on fire.", "what?", "who?", "when?"]  # one voice is no agreement
+    monkeypatch.setattr(Question, "replies", said(one))
+    assert clf.predict_proba(["x"])[0, 1] == pytest.approx(0.5)
     monkeypatch.setattr(Question, "replies", said(["what?"] * 4))
     assert clf.predict_proba(["x"])[0, 1] == 0.5
     assert clf.n_unparsed_ == 4
+
+
+def test_long_texts_keep_the_answers_that_are_compared(tiny, data, monkeypatch):
+    texts, labels, _ = data
+    clf = RelativeConfidence(tiny, opponents=2, max_length=128, random_state=0).fit(texts, labels)
+    met = []
+
+    def listen(self, shown, choices, bar):
+        met.extend(shown)
+        return np.zeros((len(shown), 2))
+
+    monkeypatch.setattr(Question, "choices", listen)
+    clf.predict_proba(["word " * 300])
+    compared = [pair for pair in met if pair.startswith("1: ")]
+    assert compared
+    assert all(pair.count("\nLabel: ") == 2 for pair in compared)
 
 
 def test_meanings_need_label_and_words():

@@ -119,9 +119,7 @@ def _wins(question: Question, first: Sequence[str], second: Sequence[str], bar: 
     Each pair is shown in both orders, and the mean of the log-odds counts, so that a liking for
     what comes first cancels.
     """
-    # Halves of the room, or a pair that is too long would lose one's end and the other's start.
-    half = max(1, question.encoder.room // 2 - 16)
-    short = {text: question.shortened(text, half) for text in {*first, *second}}
+    short = {text: question.shortened(text, _half(question)) for text in {*first, *second}}
     pairs = [(short[a], short[b]) for a in first for b in second]
     odds = np.zeros(len(pairs))
     for sign, ordered in ((1, pairs), (-1, [(b, a) for a, b in pairs])):
@@ -129,6 +127,11 @@ def _wins(question: Question, first: Sequence[str], second: Sequence[str], bar: 
         found = question.choices(shown, question.encoder.label_ids, bar)
         odds += sign * (found[:, 0] - found[:, 1]) / 2
     return expit(odds).reshape(len(first), len(second))
+
+
+def _half(question: Question) -> int:
+    """Tokens of either text; a pair that is too long would lose one's end and the other's start."""
+    return max(1, question.encoder.room // 2 - 16)
 
 
 class PairwiseTournament(PairwiseClassifier):
@@ -235,7 +238,9 @@ class RelativeConfidence(PairwiseClassifier):
             "Say which of the two labels is surely right.", "Label", ("1", "2")
         )
         ratings = self._ratings(
-            question, self._answered(texts, answers), self._answered(self._opponents, own)
+            question,
+            self._answered(question, texts, answers),
+            self._answered(question, self._opponents, own),
         )
         confidence = expit(ratings * np.log(10) / SCALE)
         even = 1 / len(self._words)
@@ -243,8 +248,11 @@ class RelativeConfidence(PairwiseClassifier):
         proba[np.arange(len(texts)), answers] = even + (1 - even) * confidence
         return np.log(proba)
 
-    def _answered(self, texts: Sequence[str], answers: np.ndarray) -> list[str]:
+    def _answered(self, question: Question, texts: Sequence[str], answers: np.ndarray) -> list[str]:
+        """Texts with their answers, which are what is compared: a long text makes room for its."""
+        endings = [f"\nLabel: {self._words[answer]}" for answer in answers]
         return [
-            f"{text}\nLabel: {self._words[answer]}"
-            for text, answer in zip(texts, answers, strict=True)
+            question.shortened(text, _half(question) - 1 - len(question.encoder.plain_ids(ending)))
+            + ending
+            for text, ending in zip(texts, endings, strict=True)
         ]

@@ -123,7 +123,8 @@ class SelfConsistency(SampledReplies):
 class SemanticEntropy(SampledReplies):
     """How few things several sampled replies say about a text.
 
-    Replies with the same label and much the same words count as one meaning. The entropy of the
+    Replies with the same label and much the same words count as one meaning, a reply that states no
+    label as one of its own. The entropy of the
     meanings' frequencies, as a share of its maximum, is the uncertainty about the label most
     replies state: the discrete variant of Farquhar et al. [1]_, with overlap of words in place of
     their entailment model.
@@ -175,7 +176,8 @@ class SemanticEntropy(SampledReplies):
                 continue
             labels = [label for label, _ in stated]
             chosen = np.bincount(labels).argmax()
-            sizes = np.array([len(group) for group in meanings(stated)]) / len(stated)
+            alone = [1] * (len(replies) - len(stated))
+            sizes = np.array([*map(len, meanings(stated)), *alone]) / len(replies)
             most = np.log(max(2, self.samples))
             confidence = 1 + float(sizes @ np.log(sizes)) / most
             proba[row] = even * (1 - confidence)

@@ -19,6 +19,7 @@ from .prompted import PromptedClassifier
 __all__ = ["VerbalizedConfidence", "VerbalizedReply", "stated_confidence"]
 
 CUE = "Guess:"
+_LIST_MARK = re.compile(r"\A\s*\d+[.)]\s")
 _NUMBER = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*(%|percent)?")
 
 
@@ -42,16 +43,17 @@ class VerbalizedReply:
 
 
 def stated_confidence(reply: str) -> float | None:
-    """Return the first number of a reply that can be a probability, in [0, 1].
+    """Return the first number of a reply that can be a probability, in [0, 1]; percents first.
 
     Examples
     --------
-    >>> stated_confidence("urgent, 85%"), stated_confidence("routine. Probability: 0.4")
+    >>> stated_confidence("1. urgent, 85%"), stated_confidence("routine. Probability: 0.4")
     (0.85, 0.4)
     >>> stated_confidence("urgent, 850") is None
     True
     """
-    for digits, percent in _NUMBER.findall(reply):
+    numbers = _NUMBER.findall(_LIST_MARK.sub("", reply, count=1))
+    for digits, percent in sorted(numbers, key=lambda number: not number[1]):
         value = float(digits)
         if percent or value > 1:
             value /= 100
