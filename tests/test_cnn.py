@@ -199,6 +199,16 @@ def test_held_out_part_has_every_class_or_is_empty():
         assert training.tolist() == list(range(len(few)))
 
 
+def test_no_source_is_trained_on_and_held_out(data):
+    texts, labels, *_ = data
+    groups = np.arange(len(texts)) // 4
+    training, held_out = split(labels, 0.2, np.random.default_rng(0), groups)
+    assert len(held_out)
+    assert not set(groups[training]) & set(groups[held_out])
+    clf = SentenceCNN(epochs=1, random_state=0).fit(texts, labels, groups=groups)
+    assert clf.predict(texts[:2]).shape == (2,)
+
+
 def test_one_class_is_refused():
     with pytest.raises(InvalidLabelsError, match=r"one class only .*SentenceCNN needs"):
         SentenceCNN().fit(["a", "b"], [1, 1])

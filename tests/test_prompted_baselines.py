@@ -22,6 +22,7 @@ from skclsgen.baselines import (
     SemanticEntropy,
     VerbalizedConfidence,
     elo_ratings,
+    linear_probe,
     meanings,
     stated_confidence,
 )
@@ -272,6 +273,22 @@ def test_the_probe_reads_the_models_own_states(tiny, data, packs, monkeypatch):
             expected = out.hidden_states[layer][0, -1].numpy()
             np.testing.assert_allclose(own[row], expected, atol=1e-5)
     assert clf.layer_ in (1 / 3, 1.0)
+
+
+def test_the_probe_holds_sources_out_as_wholes(tiny, data, monkeypatch):
+    texts, labels, _ = data
+    groups = np.arange(len(texts)) // 2
+    met = []
+    genuine = linear_probe.held_out_folds
+    monkeypatch.setattr(
+        linear_probe,
+        "held_out_folds",
+        lambda *given, **options: met.extend(genuine(*given, **options)) or met,
+    )
+    clf = LinearProbe(tiny, random_state=0).fit(texts, labels, groups=groups)
+    assert met
+    assert not any(set(groups[a]) & set(groups[b]) for a, b in met)
+    assert clf.predict(texts).shape == (len(texts),)
 
 
 @pytest.mark.real

@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from skclsgen.baselines.encoders import check_packages
 from skclsgen.baselines.regression import (
     TunedLogisticRegression,
+    held_out_folds,
     regression_on,
     tfidf_regression,
 )
@@ -115,6 +116,24 @@ def test_a_single_row_of_a_class_leaves_the_default_penalty(points):
     X, _ = points
     clf = TunedLogisticRegression().fit(X[:9], ["a"] * 8 + ["b"])
     assert clf.C_ == 1.0
+
+
+def test_sources_are_held_out_as_wholes():
+    """Features that only tell sources apart: learning them by heart must not look good."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(20), 6)
+    y = np.repeat(rng.permutation(np.arange(20) % 2), 6)
+    X = np.eye(20)[groups] * 5 + rng.normal(scale=0.1, size=(120, 20))
+    by_rows = TunedLogisticRegression(random_state=0).fit(X, y)
+    by_sources = TunedLogisticRegression(random_state=0).fit(X, y, groups=groups)
+    assert by_sources.C_ < 1 < by_rows.C_
+    pipeline = regression_on("passthrough", random_state=0).fit(X, y, regression__groups=groups)
+    assert pipeline[-1].C_ == by_sources.C_
+    for learnt, judged in held_out_folds(y, groups, random_state=0):
+        assert not set(groups[learnt]) & set(groups[judged])
+    assert held_out_folds(y[:12], groups[:12]) == []  # one source of a class, or of each
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        TunedLogisticRegression().fit(X, y, groups=groups[:-1])
 
 
 def test_sparse_features_and_other_steps(points):

@@ -147,7 +147,7 @@ class SentenceCNN(ClassifierMixin, BaseEstimator):
 
     # --- fitting ---------------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any) -> SentenceCNN:
+    def fit(self, X: Any, y: Any, groups: Any = None) -> SentenceCNN:
         """Train the network.
 
         Parameters
@@ -156,6 +156,8 @@ class SentenceCNN(ClassifierMixin, BaseEstimator):
             Texts or records.
         y : array-like of shape (n_samples,)
             Labels of any type, at least two.
+        groups : array-like of shape (n_samples,), default=None
+            Sources of the rows: none is both trained on and held out.
 
         Returns
         -------
@@ -174,7 +176,7 @@ class SentenceCNN(ClassifierMixin, BaseEstimator):
         classes, labels = check_class_labels(y, len(texts), type(self).__name__)
         device = resolve_device(self.device)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
-        training, held_out = split(labels, self.validation_fraction, rng)
+        training, held_out = split(labels, self.validation_fraction, rng, groups)
         words = [self._words(text) for text in texts]
         self.vocabulary_ = vocabulary([words[row] for row in training])
         ids = self._ids(words)

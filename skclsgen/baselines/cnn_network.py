@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.model_selection import train_test_split
 from torch import nn
+
+from ..datasets import leak_free_split
 
 __all__ = ["NO_WORD", "ConvolutionalNetwork", "batches", "split", "vocabulary"]
 
@@ -96,7 +99,7 @@ def vocabulary(texts: Sequence[Sequence[str]]) -> dict[str, int]:
 
 
 def split(
-    labels: np.ndarray, fraction: float, rng: np.random.Generator
+    labels: np.ndarray, fraction: float, rng: np.random.Generator, groups: Any = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose rows to train on and rows to hold out, none where rows are too few.
 
@@ -107,6 +110,8 @@ def split(
     fraction : float
         Share to hold out.
     rng : numpy.random.Generator
+    groups : array-like of shape (n_rows,), default=None
+        Sources of the rows: none is on both sides.
 
     Returns
     -------
@@ -124,9 +129,13 @@ def split(
     n_held_out = math.ceil(fraction * len(labels))
     if counts.min() < 2 or min(n_held_out, len(labels) - n_held_out) < len(counts):
         return rows, rows[:0]
-    training, held_out = train_test_split(
-        rows, test_size=n_held_out, stratify=labels, random_state=int(rng.integers(2**31))
-    )
+    seed = int(rng.integers(2**31))
+    if groups is not None:
+        training, held_out = leak_free_split(groups, labels, fraction, random_state=seed)
+    else:
+        training, held_out = train_test_split(
+            rows, test_size=n_held_out, stratify=labels, random_state=seed
+        )
     return training, held_out
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.special import log_softmax
 from sklearn.metrics import log_loss
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import cross_val_predict
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
@@ -18,7 +18,7 @@ from ..backbone import DEFAULT_MODEL
 from ..packing import PackedRows
 from ..reading import batches_by_length
 from .prompted import PromptedClassifier, Question
-from .regression import regression_on
+from .regression import held_out_folds, regression_on
 
 __all__ = ["LinearProbe"]
 
@@ -83,19 +83,40 @@ class LinearProbe(PromptedClassifier):
         self.layers = layers
         self.random_state = random_state
 
-    def _learn(self, texts: list[str], labels: np.ndarray) -> None:
+    def fit(self, X: Any, y: Any, groups: Any = None) -> LinearProbe:
+        """Read the texts, choose layer and penalty, and fit with them.
+
+        Parameters
+        ----------
+        X : list, tuple, array or Series of str, or DataFrame, of length n_samples
+            Texts or records.
+        y : array-like of shape (n_samples,)
+            Labels of any type, at least two.
+        groups : array-like of shape (n_samples,), default=None
+            Sources of the rows, each held out as a whole when layer and penalty are chosen.
+
+        Returns
+        -------
+        LinearProbe
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            If an argument cannot be used; see :mod:`skclsgen.exceptions`.
+        """
+        texts, labels = self._note(X, y)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        folds = held_out_folds(labels, groups, random_state=seed)
         features = self._features(texts)
-        losses = [0.0]
-        if len(self.layers) > 1 and np.bincount(labels).min() > 1:
-            folds = StratifiedKFold(
-                min(5, int(np.bincount(labels).min())), shuffle=True, random_state=seed
-            )
-            losses = [log_loss(labels, _held_out(own, labels, folds, seed)) for own in features]
-        best = int(np.argmin(losses))
-        self.layer_ = self.layers[best] if len(losses) > 1 else self.layers[-1]
-        chosen = features[list(self.layers).index(self.layer_)]
-        self._regression = regression_on(StandardScaler(), random_state=seed).fit(chosen, labels)
+        best = len(self.layers) - 1
+        if len(self.layers) > 1 and folds:
+            held_out = (_held_out(own, labels, groups, folds, seed) for own in features)
+            best = int(np.argmin([log_loss(labels, proba) for proba in held_out]))
+        self.layer_ = self.layers[best]
+        regression = regression_on(StandardScaler(), random_state=seed)
+        self._regression = regression.fit(features[best], labels, regression__groups=groups)
+        return self
 
     def _scores(self, texts: list[str]) -> np.ndarray:
         chosen = self._features(texts)[list(self.layers).index(self.layer_)]
@@ -120,10 +141,20 @@ class LinearProbe(PromptedClassifier):
 
 
 def _held_out(
-    features: np.ndarray, labels: np.ndarray, folds: StratifiedKFold, seed: int
+    features: np.ndarray,
+    labels: np.ndarray,
+    groups: Any,
+    folds: list[tuple[np.ndarray, np.ndarray]],
+    seed: int,
 ) -> np.ndarray:
-    regression = regression_on(StandardScaler(), random_state=seed)
-    return cross_val_predict(regression, features, labels, cv=folds, method="predict_proba")
+    return cross_val_predict(
+        regression_on(StandardScaler(), random_state=seed),
+        features,
+        labels,
+        cv=folds,
+        method="predict_proba",
+        params=None if groups is None else {"regression__groups": groups},
+    )
 
 
 @torch.no_grad()

@@ -164,13 +164,17 @@ class PromptedClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If an argument cannot be used; see :mod:`skclsgen.exceptions`.
         """
+        self._learn(*self._note(X, y))
+        return self
+
+    def _note(self, X: Any, y: Any) -> tuple[list[str], np.ndarray]:
+        """Check what is to be learnt from and note the labels; return texts and class indices."""
         texts = inputs.check_texts(X)
         classes, labels = check_class_labels(y, len(texts), type(self).__name__)
         words = inputs.label_words(classes, self.label_names)
         self.release()
         self.classes_, self._words = classes, words
-        self._learn(texts, labels)
-        return self
+        return texts, labels
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of every class.

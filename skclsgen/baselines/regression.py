@@ -9,10 +9,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils import Tags
+from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 from ..exceptions import InvalidLabelsError
@@ -22,6 +23,7 @@ __all__ = [
     "WORD_PATTERN",
     "TunedLogisticRegression",
     "check_class_labels",
+    "held_out_folds",
     "regression_on",
     "tfidf_regression",
 ]
@@ -73,6 +75,53 @@ def check_class_labels(y: Any, n_rows: int, estimator: str) -> tuple[np.ndarray,
     return classes, indices
 
 
+def held_out_folds(
+    labels: np.ndarray,
+    groups: Any = None,
+    n_folds: int = 5,
+    random_state: int | np.random.RandomState | None = None,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Deal rows into stratified, shuffled folds, sources of rows as wholes.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_rows,), int64
+        Class indices.
+    groups : array-like of shape (n_rows,), default=None
+        Sources of the rows: a source that is learnt from is not judged by.
+    n_folds : int, default=5
+        Folds; as many as the rarest class has rows (sources), if those are fewer.
+    random_state : int, RandomState instance or None, default=None
+        Fixes the folds.
+
+    Returns
+    -------
+    list of (ndarray, ndarray)
+        Rows to learn from and to judge by, for each fold; none if a class is too rare to be held
+        out.
+
+    Examples
+    --------
+    >>> folds = held_out_folds(np.array([0, 1, 0, 1]), groups=["a", "a", "b", "b"], random_state=0)
+    >>> sorted(judged.tolist() for _, judged in folds)
+    [[0, 1], [2, 3]]
+    """
+    sources = np.arange(len(labels)) if groups is None else np.asarray(groups)
+    check_consistent_length(labels, sources)
+    rarest = min(len(np.unique(sources[labels == label])) for label in np.unique(labels))
+    n_folds = min(n_folds, rarest)
+    if n_folds < 2:
+        return []
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    folds = kind(n_folds, shuffle=True, random_state=random_state)
+    return list(folds.split(labels, labels, None if groups is None else sources))
+
+
+def _held_out_likelihood(clf: Any, X: Any, labels: np.ndarray) -> float:
+    """Mean log-likelihood; scikit-learn's scorer wants every class in every fold."""
+    return -float(log_loss(labels, clf.predict_proba(X), labels=clf.classes_))
+
+
 class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
     """Logistic regression whose penalty is chosen by stratified, shuffled cross-validation.
 
@@ -119,7 +168,7 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
         self.n_folds = n_folds
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> TunedLogisticRegression:
+    def fit(self, X: Any, y: Any, groups: Any = None) -> TunedLogisticRegression:
         """Choose the penalty and fit with it.
 
         Parameters
@@ -127,6 +176,8 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
         X : array or sparse matrix of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
             Labels of any type, at least two.
+        groups : array-like of shape (n_samples,), default=None
+            Sources of the rows, each held out as a whole.
 
         Returns
         -------
@@ -140,16 +191,16 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
         """
         rows = X.shape[0] if hasattr(X, "shape") else len(X)
         classes, labels = check_class_labels(y, rows, type(self).__name__)
-        folds = min(self.n_folds, int(np.bincount(labels).min()))
+        folds = held_out_folds(labels, groups, self.n_folds, self.random_state)
         regression = LogisticRegression(C=DEFAULT_C, max_iter=MAX_ITER)
-        if folds < 2:
+        if not folds:
             self.regression_ = regression.fit(X, labels)
         else:
             search = GridSearchCV(
                 regression,
                 {"C": list(self.Cs)},
-                scoring="neg_log_loss",
-                cv=StratifiedKFold(folds, shuffle=True, random_state=self.random_state),
+                scoring=_held_out_likelihood,
+                cv=folds,
                 error_score="raise",
             )
             self.regression_ = search.fit(X, labels).best_estimator_
@@ -199,7 +250,8 @@ def regression_on(
     Returns
     -------
     Pipeline
-        Steps ``"features"`` and ``"regression"``.
+        Steps ``"features"`` and ``"regression"``; ``fit(X, y, regression__groups=groups)`` holds
+        sources of rows out as wholes.
 
     Examples
     --------

@@ -62,6 +62,8 @@ class Arm:
         True if it learns from people's explanations too, where there are any.
     writes : bool
         True if what it writes is judged.
+    groups : str or None
+        Name by which ``fit`` takes the rows' sources, if the arm holds rows out to choose by.
     """
 
     title: str
@@ -72,6 +74,7 @@ class Arm:
     few_rows: bool = False
     explained: bool = False
     writes: bool = False
+    groups: str | None = None
 
 
 class Trainer:
@@ -134,6 +137,7 @@ ARMS: dict[str, Arm] = {
         "Linear probe, frozen base",
         lambda s, seed: LinearProbe(s.model, random_state=seed),
         "frozen",
+        groups="groups",
     ),
     "label": Arm(
         "Label-token probability",
@@ -183,14 +187,20 @@ ARMS: dict[str, Arm] = {
         once=True,
         few_rows=True,
     ),
-    "cnn": Arm("Sentence CNN", lambda s, seed: SentenceCNN(random_state=seed), "words"),
+    "cnn": Arm(
+        "Sentence CNN", lambda s, seed: SentenceCNN(random_state=seed), "words", groups="groups"
+    ),
     "tfidf": Arm(
-        "TF-IDF + logistic regression", lambda s, seed: tfidf_regression(random_state=seed), "words"
+        "TF-IDF + logistic regression",
+        lambda s, seed: tfidf_regression(random_state=seed),
+        "words",
+        groups="regression__groups",
     ),
     "embeddings": Arm(
         "Sentence embeddings + logistic regression",
         lambda s, seed: sentence_embedding_regression(random_state=seed),
         "words",
+        groups="regression__groups",
     ),
     "setfit": Arm(
         "SetFit",

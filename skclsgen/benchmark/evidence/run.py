@@ -68,9 +68,12 @@ def run_arm(name: str, settings: EvidenceSettings, cohort: Cohort, seed: int) ->
 
 def _fit(arm: Arm, clf: Any, cohort: Cohort) -> Any:
     texts, labels = cohort.train.texts, cohort.train.labels
+    further: dict[str, Any] = {}
     if arm.explained:
-        return clf.fit(texts, labels, explanations=cohort.reasons())
-    return clf.fit(texts, labels)
+        further["explanations"] = cohort.reasons()
+    if arm.groups:  # or what was learnt by heart would be chosen, and is judged by other sources
+        further[arm.groups] = cohort.train.groups
+    return clf.fit(texts, labels, **further)
 
 
 def _rows(arm: Arm, settings: EvidenceSettings, part: Any) -> list[str]:
