@@ -16,10 +16,10 @@ from skclsgen.benchmark.evidence.before_after import writing_tests
 from skclsgen.benchmark.evidence.cohorts import load_cohort
 from skclsgen.benchmark.evidence.general_text import general_texts
 from skclsgen.benchmark.evidence.plots import _first, draw_reliability, draw_roc
-from skclsgen.benchmark.evidence.report import _cell
 from skclsgen.benchmark.evidence.scores import _over_fits, compare, score
 from skclsgen.benchmark.evidence.settings import EvidenceSettings
 from skclsgen.benchmark.evidence.store import RunStore
+from skclsgen.benchmark.evidence.tables import cell
 
 SETTINGS = EvidenceSettings("messages", seeds=2, test_rows=120)
 
@@ -311,7 +311,7 @@ def test_folds_are_scored_by_their_own_rows():
 
 
 def test_texts_cannot_break_a_table():
-    shown = _cell("a | b\n<script>`*x*`", 300)
+    shown = cell("a | b\n<script>`*x*`", 300)
     assert not set("|\n<>`*") & set(shown)
 
 
