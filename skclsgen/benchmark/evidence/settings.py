@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 from dataclasses import asdict, dataclass
@@ -75,8 +76,17 @@ class EvidenceSettings:
 
 
 def prompts_digest() -> str:
-    """Return a digest of the sources in which prompts are worded."""
+    """Return a digest of what modules that word prompts have in quotation marks.
+
+    So a prompt that is worded anew makes runs anew, and what else is mended there does not: of that
+    every run's digest of all sources tells.
+    """
     digest = hashlib.sha256()
     for module in (prompt, rationales, p_true, pairwise, verbalized):
-        digest.update(inspect.getsource(module).encode())
+        nodes = list(ast.walk(ast.parse(inspect.getsource(module))))
+        documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+        docs = {ast.get_docstring(n, clean=False) for n in nodes if isinstance(n, documented)}
+        for node in nodes:
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                digest.update(b"" if node.value in docs else node.value.encode())
     return digest.hexdigest()[:12]
