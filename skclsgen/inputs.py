@@ -190,26 +190,31 @@ def check_labels(y: Any, n_texts: int) -> tuple[np.ndarray, np.ndarray]:
         raise InvalidLabelsError(
             "CLSGenClassifier requires y to be passed, but the target y is None."
         )
-    y = column_or_1d(y, warn=True)
-    if len(y) != n_texts:
+    column = column_or_1d(y, warn=True)
+    if len(column) != n_texts:
         raise InvalidLabelsError(
-            f"X has {n_texts} texts but y has {len(y)} labels; pass one label per text."
+            f"X has {n_texts} texts but y has {len(column)} labels; pass one label per text."
         )
-    missing = [row for row, value in enumerate(y) if is_missing(value)]
+    # NumPy writes out as a string whatever stands among strings in a list, NaN included.
+    values = np.asarray(y, dtype=object).ravel().tolist()
+    missing = [row for row, value in enumerate(values) if is_missing(value)]
     if missing:
         raise InvalidLabelsError(
             f"y contains NaN or None in {len(missing)} rows (the first is row {missing[0]}); "
             "drop those rows or label them."
         )
-    check_classification_targets(y)
     try:
-        classes, indices = np.unique(y, return_inverse=True)
+        sorted(values)
     except TypeError:
-        types = sorted({type(value).__name__ for value in y})
+        types = sorted({type(value).__name__ for value in values})
         raise InvalidLabelsError(
             f"y mixes labels of the types {', '.join(types)}, which cannot be told apart in "
             "order; convert them to one type."
         ) from None
+    if column.dtype == object and not isinstance(values[0], str):
+        column = column_or_1d(np.array(values))  # numbers and booleans have a type of their own
+    check_classification_targets(column)
+    classes, indices = np.unique(column, return_inverse=True)
     return classes, indices.astype(np.int64)
 
 

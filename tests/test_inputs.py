@@ -11,7 +11,7 @@ from skclsgen.exceptions import (
     InvalidLabelsError,
     InvalidTextError,
 )
-from skclsgen.inputs import check_texts
+from skclsgen.inputs import check_labels, check_texts, label_words
 
 TEXTS = ["good day", "bad day", "good night", "bad night"]
 Y = [1, 0, 1, 0]
@@ -58,8 +58,13 @@ def test_bad_texts(clf, X, message):
         ([1, 1, 1, 1], "one class only"),
         ([1, 0, float("nan"), 0], r"y contains NaN or None in 1 rows \(the first is row 2\)"),
         (["a", None, "b", "a"], "y contains NaN or None in 1 rows"),
+        (["a", float("nan"), "b", "a"], r"y contains NaN or None in 1 rows \(the first is row 1\)"),
         (None, "requires y to be passed"),
-        (np.array([1, "a", 2, "b"], dtype=object), "mixes labels|Unknown label type"),
+        ([1, "a", 2, "b"], "mixes labels of the types int, str"),
+        ((True, "a", True, "b"), "mixes labels of the types bool, str"),
+        (np.array([1, "a", 2, "b"], dtype=object), "mixes labels of the types int, str"),
+        ([(1, 2), (1, 3), (1, 2), (1, 3)], "y should be a 1d array"),
+        (pd.Series([(1, 2), (1, 3), (1, 2), (1, 3)]), "y should be a 1d array"),
         ([0.5, 1.5, 2.25, 3.1], "Unknown label type"),
         (["  ", "a", "a", "  "], "has no visible words"),
     ],
@@ -67,6 +72,23 @@ def test_bad_texts(clf, X, message):
 def test_bad_labels(clf, y, message):
     with pytest.raises((InvalidLabelsError, ValueError), match=message):
         clf.fit(TEXTS, y)
+
+
+@pytest.mark.parametrize(
+    ("y", "dtype", "words"),
+    [
+        (pd.Series([True, None, False]).dropna(), bool, ["False", "True"]),
+        (np.array([1, 0], dtype=object), np.int64, ["0", "1"]),
+        (np.array([1, 0], dtype=np.int8), np.int8, ["0", "1"]),
+        (np.array(["b", "a"], dtype=object), object, ["a", "b"]),
+        (["b", "a"], "<U1", ["a", "b"]),
+    ],
+)
+def test_type_of_the_classes(y, dtype, words):
+    classes, indices = check_labels(y, 2)
+    assert classes.dtype == dtype
+    assert (classes[indices] == list(y)).all()
+    assert label_words(classes, None) == words
 
 
 @pytest.mark.parametrize(
