@@ -190,7 +190,7 @@ def check_labels(y: Any, n_texts: int) -> tuple[np.ndarray, np.ndarray]:
         raise InvalidLabelsError(
             "CLSGenClassifier requires y to be passed, but the target y is None."
         )
-    column = column_or_1d(y, warn=True)
+    column = column_or_1d(np.asarray(y), warn=True)  # pandas' nullable types as floats otherwise
     if len(column) != n_texts:
         raise InvalidLabelsError(
             f"X has {n_texts} texts but y has {len(column)} labels; pass one label per text."

@@ -79,6 +79,8 @@ def test_bad_labels(clf, y, message):
     [
         (pd.Series([True, None, False]).dropna(), bool, ["False", "True"]),
         (np.array([1, 0], dtype=object), np.int64, ["0", "1"]),
+        (pd.Series([1, 0], dtype="Int64"), np.int64, ["0", "1"]),
+        (pd.Series([True, False], dtype="boolean"), bool, ["False", "True"]),
         (np.array([1, 0], dtype=np.int8), np.int8, ["0", "1"]),
         (np.array(["b", "a"], dtype=object), object, ["a", "b"]),
         (["b", "a"], "<U1", ["a", "b"]),
