@@ -72,6 +72,17 @@ def is_missing(value: Any) -> bool:
     return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
 
 
+def check_encodable(text: str, what: str, error: type[ValueError]) -> None:
+    """Raise ``error`` if a text has half of a character, as when an emoji is cut in two."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise error(
+            f"{what} has a lone surrogate, half of a character, which no tokenizer can read; "
+            "replace it: text.encode('utf-8', 'replace').decode()."
+        ) from None
+
+
 def column_names(X: Any) -> list[str] | None:
     """Column names of a DataFrame of records, ``None`` for anything else."""
     if not hasattr(X, "columns") or not hasattr(X, "shape"):
@@ -96,7 +107,8 @@ def check_texts(X: Any, name: str = "X") -> list[str]:
     Raises
     ------
     InvalidTextError
-        If there are no rows, or a row is not a string, is missing or is blank.
+        If there are no rows, or a row is not a string, is missing, is blank or has a lone
+        surrogate.
 
     Examples
     --------
@@ -119,6 +131,7 @@ def check_texts(X: Any, name: str = "X") -> list[str]:
             raise InvalidTextError(
                 f"{name}[{row}] is empty or white space; drop the row or give it a text."
             )
+        check_encodable(value, f"{name}[{row}]", InvalidTextError)
     return [str(value) for value in values]
 
 
@@ -236,7 +249,7 @@ def label_words(classes: np.ndarray, names: Any) -> list[str]:
     Raises
     ------
     InvalidLabelsError
-        If a class has no words, or two classes have the same.
+        If a class has no words, two classes have the same, or they have a lone surrogate.
     """
     if names is not None and not hasattr(names, "items"):
         raise InvalidLabelsError(
@@ -254,6 +267,7 @@ def label_words(classes: np.ndarray, names: Any) -> list[str]:
             raise InvalidLabelsError(
                 f"the label {value!r} has no visible words; name it in label_names."
             )
+        check_encodable(word, f"{word!r}, the name of the label {value!r},", InvalidLabelsError)
         if words.count(word) > 1:
             raise InvalidLabelsError(
                 f"label_names gives the same words {word!r} to several labels; give each label "
@@ -338,7 +352,8 @@ def check_explanations(explanations: Any, n_texts: int) -> list[str | None] | No
     Raises
     ------
     InvalidExplanationsError
-        If their number differs from the number of texts, or one is not a string.
+        If their number differs from the number of texts, one is not a string, or one has a lone
+        surrogate.
     """
     if explanations is None:
         return None
@@ -357,6 +372,7 @@ def check_explanations(explanations: Any, n_texts: int) -> list[str | None] | No
             raise InvalidExplanationsError(
                 f"explanations[{row}] is {type(value).__name__!r}; pass a string or None."
             )
+        check_encodable(value or "", f"explanations[{row}]", InvalidExplanationsError)
     return [value if value is not None and value.strip() else None for value in values]
 
 

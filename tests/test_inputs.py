@@ -38,6 +38,8 @@ def clf():
         (pd.Series(["a", pd.NA, "c", "d"], dtype="string"), r"X\[1\] is missing"),
         (["a", "b", "c", ""], r"X\[3\] is empty or white space"),
         (["a", " \n\t", "c", "d"], r"X\[1\] is empty or white space"),
+        (["a", "b", "half \ud83d", "d"], r"X\[2\] has a lone surrogate.*'utf-8', 'replace'"),
+        (pd.DataFrame({"a": ["x", "\ud83d"]}, dtype=object), r"X\[1\] has a lone surrogate"),
         (np.array([["a", "b"], ["c", "d"]]), r"X has shape \(2, 2\); pass one text per row"),
         (np.zeros((4,)), r"X\[0\] is 'float64', not a string"),
         (pd.DataFrame({"a": ["x", None]}), r"X\['a'\] is missing \(None or NaN\) in row 1"),
@@ -67,6 +69,7 @@ def test_bad_texts(clf, X, message):
         (pd.Series([(1, 2), (1, 3), (1, 2), (1, 3)]), "y should be a 1d array"),
         ([0.5, 1.5, 2.25, 3.1], "Unknown label type"),
         (["  ", "a", "a", "  "], "has no visible words"),
+        (["a", "\ud83d", "a", "b"], r"the label '\\ud83d', has a lone surrogate"),
     ],
 )
 def test_bad_labels(clf, y, message):
@@ -100,6 +103,7 @@ def test_type_of_the_classes(y, dtype, words):
         ({0: "no ", 1: " no"}, "same words 'no' to several labels"),
         ({0: "no"}, r"no words for the labels \[1\]"),
         ({0: "no", 1: " "}, "has no visible words"),
+        ({0: "no", 1: "yes \ud83d"}, r"'yes \\ud83d', the name of the label 1, has a lone"),
         (["no", "yes"], "label_names is 'list'; pass a dictionary"),
     ],
 )
@@ -120,6 +124,7 @@ def test_labels_that_read_alike_collide(clf):
         (["a"], "X has 4 texts but there are 1 explanations"),
         ("abcd", "explanations is 'str'; pass one string or None per text"),
         (["a", 3, None, "d"], r"explanations\[1\] is 'int'; pass a string or None"),
+        (["a", "\ud83d", None, "d"], r"explanations\[1\] has a lone surrogate"),
     ],
 )
 def test_bad_explanations(clf, explanations, message):
@@ -180,7 +185,7 @@ def test_bad_parameters_are_named(clf, name, value):
         clf.set_params(**{name: value}).fit(TEXTS, Y)
 
 
-@pytest.mark.parametrize("value", ["", "  ", 3])
+@pytest.mark.parametrize("value", ["", "  ", 3, "Judge \ud83d."])
 def test_bad_instruction(clf, value):
     with pytest.raises(InvalidTextError, match="instruction"):
         clf.set_params(instruction=value).fit(TEXTS, Y)
