@@ -165,10 +165,11 @@ class FittedNetwork:
     def live(self, verbose: int = 0) -> _Live:
         """Return base model, encoder and network, built if need be."""
         with self._lock:
-            if self._live is None:
-                self._live = self._build(verbose)
+            live = self._live  # release_memory may be called in another thread at any time
+            if live is None:
+                live = self._live = self._build(verbose)
                 on_release(self)
-            return self._live
+            return live
 
     def _build(self, verbose: int) -> _Live:
         base = self.base.load(self.fingerprint, verbose)
@@ -224,9 +225,11 @@ class FittedNetwork:
         network.state = state
         return network
 
-    def keep_state(self) -> None:
-        """Copy what training changed from the live network into ``state``."""
-        self.state = self.live().net.trained_state()
+    def keep_state(self, live: _Live) -> None:
+        """Copy what training changed in ``live``, which :meth:`live` returned, into ``state``."""
+        self.state = live.net.trained_state()
+        if self._live is not live:  # released meanwhile, and perhaps built from the state before
+            self.release()
 
     def release(self) -> None:
         """Let go of the live network; what was last kept in ``state`` comes back when needed."""

@@ -132,7 +132,7 @@ def learn(
                 language_weight=params.language_weight,
             )
             history = train(live.net, examples, validation, settings)
-            network.keep_state()
+            network.keep_state(live)
     except BaseException:
         network.release()
         raise
