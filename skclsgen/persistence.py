@@ -46,6 +46,8 @@ FITTED = (
 
 FORMAT = 1
 TENSORS, SETTINGS = "tensors.safetensors", "classifier.json"
+#: How folders begin in which a save is prepared; a killed process leaves its own behind.
+SCRATCH = ".saving-"
 
 
 def save_classifier(classifier: CLSGenClassifier, folder: str | os.PathLike[str]) -> None:
@@ -98,12 +100,12 @@ def write_folder(
     settings: Mapping[str, Any],
     tensors: Mapping[str, torch.Tensor],
 ) -> None:
-    """Write both files; the folder appears whole or not at all.
+    """Write both files; a new folder appears whole or not at all.
 
     Parameters
     ----------
     folder : path
-        New, empty, or an earlier saved classifier, which is replaced.
+        New, empty, or an earlier saved classifier, whose files are replaced.
     settings : mapping
         JSON-serialisable, see :func:`encode_value`.
     tensors : mapping of str to tensor
@@ -114,10 +116,10 @@ def write_folder(
         If ``folder`` is a file or holds anything but a saved classifier.
     """
     target = Path(folder).expanduser().absolute()
-    strangers = []
-    if target.is_dir():
-        strangers = [p.name for p in target.iterdir() if p.name not in (TENSORS, SETTINGS)]
-    if strangers or (target.exists() and not target.is_dir()):
+    existing = target.is_dir()
+    names = [p.name for p in target.iterdir()] if existing else []
+    strangers = [n for n in names if n not in (TENSORS, SETTINGS) and not n.startswith(SCRATCH)]
+    if strangers or (target.exists() and not existing):
         raise SavedModelError(
             f"{target} exists and is not a saved classifier; choose a new folder."
         )
@@ -125,20 +127,19 @@ def write_folder(
     body = {"format": FORMAT, **settings}
     document = {"checksum": _checksum(body, blob), **body}
     target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    # A folder that is there may be a mount point or somebody's working directory: it stays.
+    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=target if existing else target.parent))
     try:
         new = scratch / "new"
         new.mkdir()
         (new / TENSORS).write_bytes(blob)
         text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
         (new / SETTINGS).write_text(text, encoding="utf-8")
-        if target.exists():
-            target.rename(scratch / "old")
-        new.rename(target)
-    except BaseException:
-        if (scratch / "old").exists() and not target.exists():
-            (scratch / "old").rename(target)
-        raise
+        if existing:
+            for name in (TENSORS, SETTINGS):  # stopped in between, the checksum tells
+                (new / name).replace(target / name)
+        else:
+            new.rename(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -92,6 +93,30 @@ def test_failed_save_leaves_the_old_one(saved, quick, data, monkeypatch):
             clf.save(saved)
     assert (CLSGenClassifier.load(saved).predict_proba(test) == before).all()
     assert [p.name for p in saved.parent.iterdir()] == ["saved"]
+    assert len(list(saved.iterdir())) == 2
+
+
+def test_a_folder_that_is_there_stays(saved, tmp_path, monkeypatch):
+    """It may be a mount point, in a folder that may only be read, or the working directory."""
+    clf = CLSGenClassifier.load(saved)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for _ in range(2):  # empty, then an earlier classifier
+        clf.save(".")
+        assert sorted(os.listdir(".")) == ["classifier.json", "tensors.safetensors"]
+    assert CLSGenClassifier.load(".").classes_.tolist() == clf.classes_.tolist()
+
+
+def test_save_stopped_between_its_files_is_noticed_and_can_be_repeated(saved, quick, data):
+    texts, labels, test = data
+    clf = CLSGenClassifier(**{**quick, "random_state": 1}).fit(texts, labels)
+    clf.save(saved.parent / "other")
+    (saved.parent / "other" / "tensors.safetensors").replace(saved / "tensors.safetensors")
+    (saved / ".saving-killed").mkdir()
+    with pytest.raises(SavedModelError, match="checksum differs"):
+        CLSGenClassifier.load(saved)
+    clf.save(saved)
+    assert (CLSGenClassifier.load(saved).predict_proba(test) == clf.predict_proba(test)).all()
 
 
 def test_other_base_model_is_refused(saved, tmp_path):
