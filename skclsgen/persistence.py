@@ -152,7 +152,7 @@ def read_folder(
     Raises
     ------
     SavedModelError
-        If a file is missing, truncated, changed, or of a newer format.
+        If a file is missing, cannot be read, was truncated or changed, or is of a newer format.
     """
     source = Path(folder).expanduser()
     try:
@@ -164,7 +164,12 @@ def read_folder(
             f"{source} is not a saved classifier: {missing} is missing; give the folder that "
             "save() wrote."
         ) from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise SavedModelError(
+            f"{source} cannot be read ({error.strerror or error}); give a folder that save() "
+            "wrote and that you may read."
+        ) from error
+    except ValueError as error:
         raise SavedModelError(
             f"{source} cannot be read ({type(error).__name__}); it is damaged, so save the "
             "classifier again or restore the folder from a copy."

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 
@@ -32,6 +33,18 @@ def test_missing_folder(tmp_path):
 def test_missing_file(saved, name):
     (saved / name).unlink()
     with pytest.raises(SavedModelError, match=f"{name} is missing"):
+        CLSGenClassifier.load(saved)
+
+
+def test_what_may_not_be_read_is_not_called_damaged(saved, monkeypatch):
+    with pytest.raises(SavedModelError, match=r"cannot be read \(Not a directory\); give a folder"):
+        CLSGenClassifier.load(saved / "classifier.json")
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    with pytest.raises(SavedModelError, match=r"cannot be read \(Permission denied\)"):
         CLSGenClassifier.load(saved)
 
 
