@@ -83,7 +83,7 @@ class TaskSettings:
         """Return the prompt encoder for ``base``."""
         # The reply needs room behind the prompt: label, full stop, explanation, end of text.
         words = base.tokenizer.encode(" ".join(self.label_words), add_special_tokens=False)
-        available = base.context_length - self.max_new_tokens - len(words) - 8
+        available = max(0, base.context_length - self.max_new_tokens - len(words) - 8)
         if self.max_length is not None and self.max_length > available:
             raise InvalidTextError(
                 f"max_length={self.max_length} is more than the {available} tokens that the "
@@ -91,9 +91,18 @@ class TaskSettings:
                 "max_length or max_new_tokens."
             )
         length = available if self.max_length is None else self.max_length
-        return PromptEncoder(
-            base.tokenizer, self.instruction, self.label_words, length, frame=self.frame
-        )
+        try:
+            return PromptEncoder(
+                base.tokenizer, self.instruction, self.label_words, length, frame=self.frame
+            )
+        except InvalidTextError:
+            if self.max_length is not None:
+                raise
+            raise InvalidTextError(
+                f"max_new_tokens={self.max_new_tokens} leaves no room for a text behind the "
+                f"instruction in the model's context of {base.context_length} tokens; lower "
+                "max_new_tokens or shorten instruction."
+            ) from None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import pytest
 
 from skclsgen import CLSGenClassifier, fitting, release_memory
+from skclsgen.exceptions import InvalidTextError
 
 
 @pytest.mark.parametrize("used_meanwhile", [False, True])
@@ -27,3 +28,23 @@ def test_memory_released_during_a_fit_loses_nothing(quick, data, monkeypatch, us
     monkeypatch.setattr(fitting, "train", interrupted)
     clf = CLSGenClassifier(**quick).fit(texts, labels)
     assert (clf.predict_proba(test) == expected).all()
+
+
+@pytest.mark.parametrize("max_new_tokens", [470, 600])
+def test_replies_that_fill_the_context_are_blamed_by_name(quick, max_new_tokens):
+    clf = CLSGenClassifier(**quick, max_new_tokens=max_new_tokens)
+    message = f"^max_new_tokens={max_new_tokens} leaves no room for a text .* context of 512 tokens"
+    with pytest.raises(InvalidTextError, match=message):
+        clf.fit(["good", "bad"], [1, 0])
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"max_length": 10}, r"^max_length=10 leaves no room for a text"),
+        ({"max_length": 10, "max_new_tokens": 600}, r"^max_length=10 is more than the 0 tokens"),
+    ],
+)
+def test_the_longest_prompt_is_blamed_where_it_was_given(quick, params, message):
+    with pytest.raises(InvalidTextError, match=message):
+        CLSGenClassifier(**quick, **params).fit(["good", "bad"], [1, 0])
