@@ -275,11 +275,12 @@ def convert_gguf(file: Path, fingerprint: str, verbose: int = 0) -> Path:
     logger.info("converting %s once into %s", file.name, target)
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    new = scratch / "new"  # the folder around it is for this user's eyes only
     bar = tqdm(total=2, desc="converting the model once", unit="part", disable=verbose < 1)
     try:
         with bar, quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-            tokenizer.save_pretrained(scratch)
+            tokenizer.save_pretrained(new)
             bar.update()
             lm = AutoModelForCausalLM.from_pretrained(
                 file.parent,
@@ -288,10 +289,15 @@ def convert_gguf(file: Path, fingerprint: str, verbose: int = 0) -> Path:
                 # One type whatever the machine, so that weights agree between machines.
                 dtype=torch.bfloat16,
             )
-            lm.save_pretrained(scratch)
+            lm.save_pretrained(new)
             bar.update()
-        with contextlib.suppress(OSError):  # another process may have finished first
-            scratch.rename(target)
+        for written in new.iterdir():  # some for this user's eyes only, too
+            written.chmod(new.stat().st_mode & 0o666)
+        try:
+            new.rename(target)
+        except OSError:
+            if not target.is_dir():  # else another process has finished first
+                raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return target

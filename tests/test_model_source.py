@@ -6,6 +6,7 @@ import time
 import pytest
 import torch
 from conftest import build_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from skclsgen import CLSGenClassifier, model_source
 from skclsgen.backbone import load_base_model
@@ -154,6 +155,47 @@ def test_gguf_is_converted_once_and_atomically(tmp_path, monkeypatch):
     start = time.perf_counter()
     assert convert_gguf(path, info.fingerprint) == folder
     assert time.perf_counter() - start < 0.1
+
+
+@pytest.fixture
+def quick_conversion(tiny, tmp_path, monkeypatch):
+    """Convert at once, as if every GGUF file held the tiny model."""
+    monkeypatch.setenv("SKCLSGEN_CACHE", str(tmp_path / "cache"))
+    parts = [kind.from_pretrained(tiny) for kind in (AutoTokenizer, AutoModelForCausalLM)]
+    for kind, part in zip((AutoTokenizer, AutoModelForCausalLM), parts, strict=True):
+        monkeypatch.setattr(kind, "from_pretrained", lambda *a, part=part, **k: part)
+    return lambda: convert_gguf(tmp_path / "model.gguf", "0123")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_converted_models_can_be_read_by_others(quick_conversion):
+    before = os.umask(0o022)
+    try:
+        folder = quick_conversion()
+    finally:
+        os.umask(before)
+    assert folder.stat().st_mode & 0o777 == 0o755
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o644}
+
+
+def test_conversion_that_cannot_be_put_in_place(quick_conversion, monkeypatch):
+    """It counts only if another process has put its own there meanwhile."""
+    rename = model_source.Path.rename
+
+    def late(self, target):
+        target.mkdir()
+        (target / "config.json").touch()
+        return rename(self, target)
+
+    def refuse(self, target):
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model_source.Path, "rename", refuse)
+        with pytest.raises(OSError, match="no space left"):
+            quick_conversion()
+    monkeypatch.setattr(model_source.Path, "rename", late)
+    assert [file.name for file in quick_conversion().iterdir()] == ["config.json"]
 
 
 def test_gguf_without_its_package(tmp_path, monkeypatch):
