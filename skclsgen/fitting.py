@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,8 +90,11 @@ def learn(
     """
     seed = int(check_random_state(params.random_state).randint(2**31 - 1))
     try:
-        with seeded(seed):
+        with ExitStack() as drawing:
+            drawing.enter_context(seeded(seed))
             live = network.live(params.verbose)
+            if not params.lora_dropout:  # nothing is drawn from here on, and others may draw
+                drawing.close()
             training, held_out = rows, rows.take([])
             if params.early_stopping:
                 indices = train_test_split(

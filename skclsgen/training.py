@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -106,10 +107,19 @@ class History:
     validation_loss: list[float] = field(default_factory=list)
 
 
+#: Held by whoever draws from torch's generators, which all threads share.
+_drawing = threading.RLock()
+
+
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw torch's random numbers from ``seed``, and leave the caller's as they were."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    """Draw torch's random numbers from ``seed``, and leave the caller's as they were.
+
+    One thread at a time; the others wait.
+    """
+    # Asking CUDA for its state would start it, which forked processes cannot do.
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with _drawing, torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         yield
 

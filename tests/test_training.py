@@ -1,3 +1,6 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -77,3 +80,28 @@ def test_empty_validation_runs_every_epoch(tiny):
     history = train(make(tiny), EXAMPLES, [], SETTINGS)
     assert history.validation_loss == []
     assert len(history.loss) == 2
+
+
+def test_seeding_does_not_start_cuda(monkeypatch):
+    """Forked processes may compute on the CPU, but not start CUDA."""
+
+    def refuse(*args):
+        raise RuntimeError("Cannot re-initialize CUDA in forked subprocess")
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", refuse)
+    with seeded(0):
+        assert torch.rand(()) == torch.rand((), generator=torch.Generator().manual_seed(0))
+
+
+def test_threads_draw_from_their_own_seeds():
+    def draw(seed):
+        with seeded(seed):
+            time.sleep(0.02)
+            return torch.rand(3).tolist()
+
+    before = torch.get_rng_state()
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(draw, range(4))) == list(map(draw, range(4)))
+    assert torch.equal(torch.get_rng_state(), before)
