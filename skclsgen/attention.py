@@ -30,10 +30,10 @@ from .exceptions import UnsupportedModelError
 from .grouped_attention import Plan, grouped_attention, make_plan
 from .module_tree import Skip, decoder_layers, share_weights
 from .packing import PackedRows
-from .row_attention import plain_attention, row_by_row
+from .row_attention import plain_attention, row_by_row, triangle
 from .varlen_attention import Layout, make_layout, varlen_attention, varlen_works
 
-__all__ = ["NAME", "can_pack", "packed"]
+__all__ = ["NAME", "can_pack", "forget_rows", "packed"]
 
 logger = logging.getLogger(__name__)
 
@@ -140,6 +140,12 @@ def _plan(rows: PackedRows, *sizes: Any) -> Plan:
 def _layout(rows: PackedRows) -> Layout:
     """Return the layout of rows, the same for every layer."""
     return make_layout(rows)
+
+
+def forget_rows() -> None:
+    """Let go of what is kept about rows from one layer to the next, on whatever device."""
+    for kept in (_plan, _layout, triangle):
+        kept.cache_clear()
 
 
 def mask(*args: Any, **kwargs: Any) -> torch.Tensor | None:

@@ -21,7 +21,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from .attention import can_pack
+from .attention import can_pack, forget_rows
 from .exceptions import FallbackWarning, OptionalDependencyError, UnsupportedModelError
 from .model_source import (
     DEFAULT_MODEL,
@@ -154,6 +154,7 @@ def release_memory() -> None:
     for base in list(_loaded.values()):
         base.trunk_cache.clear()
     _loaded.clear()
+    forget_rows()
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -9,7 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from .packing import PackedRows
 
-__all__ = ["plain_attention", "row_by_row"]
+__all__ = ["plain_attention", "row_by_row", "triangle"]
 
 
 def row_by_row(
@@ -64,11 +64,12 @@ def row_by_row(
 
 def _causal(queries: int, keys: int, window: int | None, device: torch.device) -> torch.Tensor:
     """Boolean mask of the last ``queries`` of ``keys`` positions; True where one may look."""
-    return _triangle(-(-keys // 512) * 512, window, device)[keys - queries : keys, :keys]
+    return triangle(-(-keys // 512) * 512, window, device)[keys - queries : keys, :keys]
 
 
 @lru_cache(maxsize=4)
-def _triangle(size: int, window: int | None, device: torch.device) -> torch.Tensor:
+def triangle(size: int, window: int | None, device: torch.device) -> torch.Tensor:
+    """Return the mask of that many queries and keys, the same for every row and layer."""
     mask = torch.ones(size, size, dtype=torch.bool, device=device).tril()
     return mask if window is None else mask.triu(1 - window)
 

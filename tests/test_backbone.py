@@ -12,6 +12,7 @@ from sklearn.base import clone
 from skclsgen import CLSGenClassifier, backbone, release_memory
 from skclsgen.backbone import load_base_model, resolve_device, resolve_dtype
 from skclsgen.exceptions import OptionalDependencyError
+from skclsgen.row_attention import triangle
 
 
 def test_one_copy_per_process_however_many_estimators(quick, data):
@@ -57,6 +58,13 @@ def test_release_memory_lets_go_and_estimators_go_on(quick, data):
     release_memory()
     assert base() is None
     assert (clf.predict_proba(test) == expected).all()
+
+
+def test_release_memory_forgets_the_masks_of_attention():
+    mask = weakref.ref(triangle(512, None, torch.device("cpu")))
+    assert mask() is not None
+    release_memory()
+    assert mask() is None
 
 
 @pytest.mark.parametrize(
