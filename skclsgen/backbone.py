@@ -9,6 +9,7 @@ import os
 import threading
 import warnings
 import weakref
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,12 @@ def on_release(holder: Any) -> None:
     _release_hooks.add(holder)
 
 
+#: The base model that a worker process (of joblib, say) used last: each of its tasks, such as a
+#: fold, brings an estimator that is gone after it. Only on a CPU: the memory of accelerators is
+#: not to be held by processes that wait.
+_workers_last = BaseLease()
+
+
 def release_memory() -> None:
     """Drop every loaded base model, network and cached activation of this process.
 
@@ -218,9 +225,12 @@ def load_base_model(
         key = (info.path, info.fingerprint, trust_remote_code, *options)
         base = _loaded.get(key)
         if base is None:
+            _workers_last.release()
             logger.info("loading %s from %s (%s)", info.model, info.path, info.source)
             lm, tokenizer = _load(info, *options, trust_remote_code, verbose)
             base = _loaded[key] = BaseModel(info, lm, tokenizer, attn_implementation)
+        if parent_process() is not None and base.device.type == "cpu":
+            _workers_last.base = base
         return base
 
 

@@ -7,6 +7,7 @@ import weakref
 
 import pytest
 import torch
+from conftest import build_model
 from sklearn.base import clone
 
 from skclsgen import CLSGenClassifier, backbone, release_memory
@@ -48,6 +49,27 @@ def test_clones_share_one_loading(quick, data, monkeypatch):
         clone(clf).fit(texts, labels)
         gc.collect()
     assert len(loads) == 1
+
+
+def test_worker_process_keeps_the_last_base(quick, data, tmp_path, monkeypatch):
+    """Each fold of a search with n_jobs comes with an estimator of its own."""
+    texts, labels, _ = data
+    release_memory()
+    monkeypatch.setattr(backbone, "parent_process", object)
+
+    def fold(**params):
+        clf = CLSGenClassifier(**quick | params).fit(texts, labels)
+        return weakref.ref(clf._network.live().base)
+
+    first = fold()
+    gc.collect()
+    assert first() is not None
+    assert fold()() is first()
+    second = fold(model=build_model(tmp_path, "qwen2"))
+    gc.collect()
+    assert first() is None, "one at a time"
+    release_memory()
+    assert second() is None
 
 
 def test_release_memory_lets_go_and_estimators_go_on(quick, data):
