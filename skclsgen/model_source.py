@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import importlib.util
+import itertools
 import json
 import logging
 import os
@@ -19,8 +20,15 @@ from unittest.mock import patch
 
 import torch
 import transformers
-from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
+from huggingface_hub import (
+    HfApi,
+    constants,
+    scan_cache_dir,
+    snapshot_download,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import (
+    CacheNotFound,
     GatedRepoError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -89,7 +97,8 @@ def find_base_model(
     revision : str, optional
         Branch, tag or commit on the Hub.
     fingerprint : str, optional
-        Of the model wanted, where several places have one of that name.
+        Of the model wanted, where several places have one of that name, or the Hub's cache several
+        revisions of it.
 
     Returns
     -------
@@ -108,7 +117,8 @@ def find_base_model(
             "model='' names nothing; give a local folder, a GGUF file or a Hub id."
         )
     first = None
-    for info in _local_copies(name, revision):
+    others = _other_snapshots(name) if fingerprint else ()
+    for info in itertools.chain(_local_copies(name, revision), others):
         if fingerprint in (None, info.fingerprint):
             return info
         first = first or info
@@ -131,6 +141,18 @@ def _local_copies(name: str, revision: str | None) -> Iterator[BaseModelInfo]:
         embedded = _embedded_file(name) if revision is None else None
         if embedded is not None:
             yield BaseModelInfo(name, "embedded", str(embedded), None, _sha256(embedded))
+
+
+def _other_snapshots(name: str) -> Iterator[BaseModelInfo]:
+    """Every revision in the Hub's cache: a branch may have moved on since one was downloaded."""
+    with contextlib.suppress(CacheNotFound):
+        for repository in scan_cache_dir(constants.HF_HUB_CACHE).repos:
+            if (repository.repo_type, repository.repo_id) == ("model", name):
+                for snapshot in repository.revisions:
+                    if _is_complete(snapshot.snapshot_path):
+                        yield _folder_info(
+                            name, "hub cache", snapshot.snapshot_path, snapshot.commit_hash
+                        )
 
 
 def _hub_snapshot(name: str, revision: str | None) -> Path | None:

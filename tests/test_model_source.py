@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -44,6 +45,19 @@ def test_local_hub_cache_comes_before_the_embedded_copy(tiny, tmp_path, monkeypa
     commit = hub_cache(tmp_path, monkeypatch, tiny, DEFAULT_MODEL)
     info = find_base_model(DEFAULT_MODEL)
     assert (info.source, info.revision) == ("hub cache", commit)
+
+
+def test_a_classifier_finds_its_revision_after_the_branch_moved_on(tiny, tmp_path, monkeypatch):
+    commit = hub_cache(tmp_path, monkeypatch, tiny, "someone/model")
+    trained_on = find_base_model("someone/model")
+    folder = tmp_path / "hub" / "models--someone--model"
+    (folder / "refs" / "main").write_text("f" * 40)
+    other = build_model(folder / "snapshots" / ("f" * 40), family="gpt2")
+    assert find_base_model("someone/model").path == str(other)
+    found = find_base_model("someone/model", fingerprint=trained_on.fingerprint)
+    assert (found.revision, found.fingerprint) == (commit, trained_on.fingerprint)
+    (Path(other) / "model.safetensors").unlink()  # as if only its configuration had been looked at
+    assert find_base_model("someone/model", fingerprint=found.fingerprint) == found
 
 
 @pytest.mark.real
