@@ -22,8 +22,8 @@ from skclsgen.baselines import (
     SemanticEntropy,
     VerbalizedConfidence,
     elo_ratings,
-    linear_probe,
     meanings,
+    regression,
     stated_confidence,
 )
 from skclsgen.baselines.prompted import Question
@@ -279,16 +279,35 @@ def test_the_probe_holds_sources_out_as_wholes(tiny, data, monkeypatch):
     texts, labels, _ = data
     groups = np.arange(len(texts)) // 2
     met = []
-    genuine = linear_probe.held_out_folds
-    monkeypatch.setattr(
-        linear_probe,
-        "held_out_folds",
-        lambda *given, **options: met.extend(genuine(*given, **options)) or met,
-    )
+    genuine = regression.held_out_folds
+
+    def listen(*given):
+        folds = genuine(*given)
+        met.extend(folds)
+        return folds
+
+    monkeypatch.setattr(regression, "held_out_folds", listen)
     clf = LinearProbe(tiny, random_state=0).fit(texts, labels, groups=groups)
-    assert met
+    assert len(met) == 5 * len(clf.layers)
     assert not any(set(groups[a]) & set(groups[b]) for a, b in met)
-    assert clf.predict(texts).shape == (len(texts),)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        LinearProbe(tiny).fit(texts, labels, groups=groups[1:])
+
+
+def test_the_probe_takes_the_layer_that_does_best_on_held_out_rows(tiny, data, monkeypatch):
+    texts, labels, _ = data
+    rng = np.random.default_rng(0)
+    known = np.searchsorted(np.unique(labels), labels)[:, None]
+
+    def features(self, texts):
+        noise = [rng.normal(size=(len(texts), 3)) for _ in self.layers]
+        noise[1][:, 0] += 3 * known[: len(texts), 0]
+        return noise
+
+    monkeypatch.setattr(LinearProbe, "_features", features)
+    assert LinearProbe(tiny, random_state=0).fit(texts, labels).layer_ == 0.5
+    few = LinearProbe(tiny, random_state=0).fit(texts[:3], ["a", "a", "b"])
+    assert few.layer_ == 1.0
 
 
 @pytest.mark.real

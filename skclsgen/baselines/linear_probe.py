@@ -9,16 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.special import log_softmax
-from sklearn.metrics import log_loss
-from sklearn.model_selection import cross_val_predict
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 
 from ..backbone import DEFAULT_MODEL
 from ..packing import PackedRows
 from ..reading import batches_by_length
 from .prompted import PromptedClassifier, Question
-from .regression import held_out_folds, regression_on
+from .regression import regression_on
 
 __all__ = ["LinearProbe"]
 
@@ -27,7 +25,8 @@ class LinearProbe(PromptedClassifier):
     """Logistic regression on the base model's hidden state at the decision token [1]_.
 
     The prompt is that of :class:`~skclsgen.CLSGenClassifier`; nothing in the model is trained.
-    The layer is chosen among ``layers`` by cross-validated log-loss, so is the penalty.
+    Layer and penalty are chosen together, by the log-loss of held-out rows; where a class has too
+    few rows to hold any out, it is the last layer.
 
     Parameters
     ----------
@@ -107,15 +106,17 @@ class LinearProbe(PromptedClassifier):
         """
         texts, labels = self._note(X, y)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        folds = held_out_folds(labels, groups, random_state=seed)
-        features = self._features(texts)
-        best = len(self.layers) - 1
-        if len(self.layers) > 1 and folds:
-            held_out = (_held_out(own, labels, groups, folds, seed) for own in features)
-            best = int(np.argmin([log_loss(labels, proba) for proba in held_out]))
-        self.layer_ = self.layers[best]
-        regression = regression_on(StandardScaler(), random_state=seed)
-        self._regression = regression.fit(features[best], labels, regression__groups=groups)
+        if groups is not None:  # before anything is read
+            check_consistent_length(texts, groups)
+        fitted = [
+            regression_on(StandardScaler(), random_state=seed).fit(
+                features, labels, regression__groups=groups
+            )
+            for features in self._features(texts)
+        ]
+        scores = [pipeline["regression"].held_out_likelihood_ for pipeline in fitted]
+        best = -1 if np.isnan(scores).any() else int(np.argmax(scores))
+        self.layer_, self._regression = self.layers[best], fitted[best]
         return self
 
     def _scores(self, texts: list[str]) -> np.ndarray:
@@ -138,23 +139,6 @@ class LinearProbe(PromptedClassifier):
                 bar.update(len(batch))
         back = np.argsort(order)
         return [np.concatenate(own)[back] for own in found]
-
-
-def _held_out(
-    features: np.ndarray,
-    labels: np.ndarray,
-    groups: Any,
-    folds: list[tuple[np.ndarray, np.ndarray]],
-    seed: int,
-) -> np.ndarray:
-    return cross_val_predict(
-        regression_on(StandardScaler(), random_state=seed),
-        features,
-        labels,
-        cv=folds,
-        method="predict_proba",
-        params=None if groups is None else {"regression__groups": groups},
-    )
 
 
 @torch.no_grad()

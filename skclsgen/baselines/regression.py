@@ -144,6 +144,8 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
         The labels, sorted.
     C_ : float
         The inverse strength chosen.
+    held_out_likelihood_ : float
+        Mean log-likelihood of held-out rows with it, in nats; NaN if nothing could be held out.
     regression_ : LogisticRegression
         Fitted with it on all rows; its labels are class indices.
 
@@ -195,6 +197,7 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
         regression = LogisticRegression(C=DEFAULT_C, max_iter=MAX_ITER)
         if not folds:
             self.regression_ = regression.fit(X, labels)
+            self.held_out_likelihood_ = float("nan")
         else:
             search = GridSearchCV(
                 regression,
@@ -204,6 +207,7 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
                 error_score="raise",
             )
             self.regression_ = search.fit(X, labels).best_estimator_
+            self.held_out_likelihood_ = float(search.best_score_)
         self.C_ = float(self.regression_.C)
         self.classes_ = classes
         return self
