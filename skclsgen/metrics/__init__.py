@@ -16,6 +16,7 @@ from .calibration import (
     smooth_ece_draws,
     smooth_ece_null,
 )
+from .delong import auroc_interval, delong_test
 from .fluency import distinct_n, flesch_reading_ease, fluency_scores, repetition
 from .forgetting import LanguageChange, language_change
 from .grounding import groundedness, groundedness_against_null, groundedness_lift
@@ -24,8 +25,6 @@ from .probability import best_threshold, probability_scores
 from .rank_bootstrap import resampling_weights, weighted_auroc
 from .significance import (
     Comparison,
-    auroc_interval,
-    delong_test,
     holm,
     non_inferior,
     paired_bootstrap,
