@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags, compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
@@ -21,14 +21,14 @@ from .fitted import FittedNetwork
 from .fitting import learn, new_network
 from .inputs import TrainingRows
 from .parameters import check_number, check_parameters
-from .persistence import load_classifier, save_classifier
+from .persistence import SavedToFolder
 from .rationales import RationaleReport
 from .training import History
 
 __all__ = ["CLSGenClassifier"]
 
 
-class CLSGenClassifier(ClassifierMixin, BaseEstimator):
+class CLSGenClassifier(ClassifierMixin, SavedToFolder):
     """Text classifier with probabilities to decide on and explanations to read.
 
     LoRA-fine-tunes an open causal language model with two heads: a classification head at the
@@ -56,7 +56,7 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
     lora_alpha : float, default=None
         Scale of the adapters; by default twice the rank.
     lora_dropout : float, default=0.0
-        Dropout on the adapters' inputs, in [0, 1).
+        Dropout on the adapters' inputs, in [0, 0.99].
     explanation_weight : float, default=0.5
         Weight of the explanation loss beside the classification loss.
     language_weight : float, default=2.0
@@ -64,7 +64,8 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         from the base model on short passages of its own. 0 leaves it to chance.
     rationales : {"self", None}, default="self"
         Where explanations come from when ``fit`` is given none: written by the base model from
-        text and gold label, or nowhere.
+        text and gold label, or nowhere. What it writes are quotations: reasons where single words
+        show the label, poor ones where two texts must be compared.
     epochs : int, default=2
         Passes over the training data; 0 makes a zero-shot classifier.
     learning_rate : float, default=2e-4
@@ -78,22 +79,25 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         Longest prompt in tokens; longer texts lose their middle. By default what the model's
         context holds.
     max_new_tokens : int, default=64
-        Longest explanation in tokens.
+        Longest explanation in tokens, to write and to learn from.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the classification loss.
     early_stopping : bool, default=False
         Hold out part of the training data, stop when its classification loss no longer falls,
-        and keep the best epoch.
+        and keep the best epoch. With the two epochs of the default it only chooses between them.
     validation_fraction : float, default=0.1
         Share held out for early stopping.
     n_iter_no_change : int, default=2
         Epochs without improvement before stopping.
     device : str, default="auto"
-        Where to compute; ``"auto"`` is the accelerator if there is one.
+        Where to compute, as torch names it (``"cpu"``, ``"cuda:1"``, ``"mps"``); ``"auto"`` is the
+        accelerator if there is one.
     dtype : str, default="auto"
-        Floating-point type; ``"auto"`` is bfloat16 where the hardware is fast at it.
+        Floating-point type: ``"float32"``, ``"bfloat16"``, ``"float64"``, or, if nothing is to be
+        trained, ``"float16"``; ``"auto"`` is bfloat16 where the hardware is fast at it, else
+        float32.
     attn_implementation : str, default="auto"
-        As in transformers.
+        As in transformers. Anything but ``"auto"`` runs rows one by one, which is slower.
     quantization : {None, "8bit", "4bit"}, default=None
         Quantise the frozen base with bitsandbytes.
     memory : str or path, default=None
@@ -102,7 +106,8 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         reasons, in which words of the texts can be read. At most 20 GiB per base model. By default
         it is shared within the process only. Not saved, and not changed by a warm start.
     warm_start : bool, default=False
-        Let ``fit`` go on from the last fit instead of starting afresh.
+        Let ``fit`` go on from the last fit's weights instead of starting afresh. Optimiser,
+        learning-rate schedule, ``history_`` and ``n_iter_`` start anew.
     random_state : int, RandomState instance or None, default=None
         Fixes adapters' initial values, order of rows, dropout and the held-out part.
     verbose : int, default=0
@@ -117,15 +122,18 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
     feature_names_in_ : ndarray of shape (n_columns,)
         Names of the columns; only after a fit on records.
     history_ : dict of str to list of float
-        ``loss``, ``classification_loss`` and ``explanation_loss`` per epoch, in nats;
-        ``language_loss`` where the language was kept, ``validation_loss`` with early stopping.
+        ``classification_loss``, ``explanation_loss`` and ``loss``, the weighted sum of the two,
+        per epoch, in nats; ``language_loss`` where the language was kept, which is no part of
+        ``loss``; ``validation_loss`` with early stopping. Empty after no epochs.
     n_iter_ : int
         Epochs run.
     rationale_report_ : dict
-        Where the explanations came from, and per label how many were kept and why the others
-        were dropped.
+        Where the explanations of the rows learnt from came from (``source``: ``"caller"``,
+        ``"self"`` or ``"none"``), and in ``classes`` for every label the numbers of ``rows`` and
+        of explanations ``kept``, and how many were ``dropped`` for which reason.
     base_model_ : dict
-        What was loaded: ``model``, ``source``, ``path``, ``revision``, ``fingerprint``.
+        What was loaded: ``model``, ``source`` (``"folder"``, ``"gguf"``, ``"hub cache"``,
+        ``"embedded"`` or ``"hub"``), ``path``, ``revision``, ``fingerprint``.
 
     References
     ----------
@@ -226,11 +234,13 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         X : list, tuple, array or Series of str, or DataFrame, of length n_samples
             Texts, or records whose rows become lines of ``column: value``.
         y : array-like of shape (n_samples,)
-            Labels of any type.
+            Strings, integers or booleans, of at least two classes, none missing.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights of the rows, in both losses.
+            Non-negative weights of the rows, in both losses, scaled to a mean of 1; rows of no
+            weight are left out.
         explanations : sequence of str or None, of length n_samples, default=None
-            Why each row has its label. Rows with ``None`` keep their classification loss.
+            Why each row has its label. Rows with ``None`` or blanks keep their classification
+            loss, and the model writes them no reason of its own.
 
         Returns
         -------
@@ -243,6 +253,32 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
             If an argument or parameter cannot be used; see :mod:`skclsgen.exceptions`.
         ModelNotFoundError
             If the base model is nowhere to be found.
+        UnsupportedModelError
+            If it is no causal language model whose layers can be adapted.
+        OptionalDependencyError
+            If a parameter asks for a package that is not installed.
+        TrainingDivergedError
+            If the loss becomes infinite or NaN.
+
+        Warns
+        -----
+        TruncationWarning
+            If texts exceed ``max_length`` or explanations ``max_new_tokens``.
+        FallbackWarning
+            If the model's template or attention cannot be used as it is, or ``memory`` not be
+            written.
+
+        Examples
+        --------
+        >>> from skclsgen import CLSGenClassifier
+        >>> clf = CLSGenClassifier(epochs=1, random_state=0)
+        >>> clf = clf.fit(
+        ...     ["Smoke is rising!", "Any news?"],
+        ...     ["urgent", "routine"],
+        ...     explanations=["Smoke means fire.", None],
+        ... )
+        >>> clf.rationale_report_["source"], sorted(clf.history_)[0]
+        ('caller', 'classification_loss')
         """
         check_parameters(self)
         texts = inputs.check_texts(X)
@@ -308,15 +344,48 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples, n_classes), float64
             Columns in the order of ``classes_``; rows sum to 1.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        InvalidTextError
+            If a text is blank or no string, or records have other columns than in ``fit``.
+        BaseModelMismatchError
+            If the base model at hand is not the one the classifier was trained on.
+
+        Examples
+        --------
+        >>> from skclsgen import CLSGenClassifier
+        >>> clf = CLSGenClassifier(epochs=0).fit(["Fire!", "Thanks."], ["urgent", "routine"])
+        >>> clf.predict_proba(["Smoke is rising!", "Any news?"]).sum(axis=1)
+        array([1., 1.])
         """
         return softmax(self._logits(X), axis=1)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Log-odds of the second class, or the logits of several classes.
 
+        Parameters
+        ----------
+        X : list, tuple, array or Series of str, or DataFrame, of length n_samples
+
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes), float64
+            In nats; one column per class of ``classes_`` from three classes up.
+
+        Raises
+        ------
+        NotFittedError, InvalidTextError, BaseModelMismatchError
+            As :meth:`predict_proba`.
+
+        Examples
+        --------
+        >>> from skclsgen import CLSGenClassifier
+        >>> clf = CLSGenClassifier(epochs=0).fit(["Fire!", "Thanks."], ["urgent", "routine"])
+        >>> clf.decision_function(["Smoke is rising!", "Any news?"]).shape
+        (2,)
         """
         logits = self._logits(X)
         return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
@@ -324,10 +393,26 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of every text.
 
+        Parameters
+        ----------
+        X : list, tuple, array or Series of str, or DataFrame, of length n_samples
+
         Returns
         -------
         ndarray of shape (n_samples,)
             Of the same type as the labels given to ``fit``.
+
+        Raises
+        ------
+        NotFittedError, InvalidTextError, BaseModelMismatchError
+            As :meth:`predict_proba`.
+
+        Examples
+        --------
+        >>> from skclsgen import CLSGenClassifier
+        >>> clf = CLSGenClassifier(epochs=0).fit(["Fire!", "Thanks."], ["urgent", "routine"])
+        >>> clf.predict(["Smoke is rising!"]).shape
+        (1,)
         """
         chosen = self._logits(X).argmax(axis=1)
         return self.classes_[chosen]
@@ -354,6 +439,16 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
         ------
         InvalidLabelsError
             If a label was not seen in ``fit`` or their number is not that of the texts.
+        NotFittedError, InvalidTextError, BaseModelMismatchError
+            As :meth:`predict_proba`.
+
+        Examples
+        --------
+        >>> from skclsgen import CLSGenClassifier
+        >>> clf = CLSGenClassifier(epochs=0).fit(["Fire!", "Thanks."], ["urgent", "routine"])
+        >>> (reason,) = clf.explain(["Smoke is rising!"], labels="urgent", max_new_tokens=8)
+        >>> reason.label, 0 <= reason.proba <= 1, bool(reason.text)
+        ('urgent', True, True)
         """
         texts = self._check_texts(X)
         if max_new_tokens is None:
@@ -395,53 +490,7 @@ class CLSGenClassifier(ClassifierMixin, BaseEstimator):
             self.feature_names_in_ = np.array(columns, dtype=object)
             self.n_features_in_ = len(columns)
 
-    # --- keeping ---------------------------------------------------------------------------------
-
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Save to a folder of safetensors and JSON, without the base model.
-
-        Parameters
-        ----------
-        folder : path
-            New or empty, or an earlier saved classifier, which is replaced.
-
-        Raises
-        ------
-        SavedModelError
-            If the folder holds something else, or a parameter has no JSON form.
-        """
-        check_is_fitted(self)
-        save_classifier(self, folder)
-
-    @classmethod
-    def load(
-        cls,
-        folder: str | os.PathLike[str],
-        *,
-        model: str | os.PathLike[str] | None = None,
-        device: str | None = None,
-    ) -> CLSGenClassifier:
-        """Load what :meth:`save` wrote.
-
-        Parameters
-        ----------
-        folder : path
-        model : str or path, default=None
-            Where the base model is on this machine, if elsewhere than when it was saved.
-        device : str, default=None
-            Where to compute, if elsewhere than when it was saved.
-
-        Returns
-        -------
-        CLSGenClassifier
-            Fitted; the base model is loaded when first needed.
-
-        Raises
-        ------
-        SavedModelError
-            If the folder is missing, incomplete or was changed.
-        """
-        return load_classifier(cls, folder, model=model, device=device)
+    # --- clones ----------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())

@@ -64,8 +64,8 @@ class TrainingDivergedError(CLSGenError, ArithmeticError):
 
 
 class TruncationWarning(UserWarning):
-    """Some texts or explanations were longer than the model's context and lost their middle."""
+    """Texts lost their middle (``max_length``), or explanations their end (``max_new_tokens``)."""
 
 
 class FallbackWarning(UserWarning):
-    """Something slower than the default was used; results are not affected."""
+    """What was asked for is not to be had; the message says what is used, and what it costs."""

@@ -30,7 +30,8 @@ class Explanation:
     source : str
         The classified text.
     complete : bool
-        True if the model ended by itself, False if ``max_new_tokens`` cut it off.
+        True if the model ended by itself, False if ``max_new_tokens`` or the end of the model's
+        context cut it off.
 
     Examples
     --------

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 import sklearn
@@ -23,15 +23,16 @@ import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 
 from ._version import __version__
 from .exceptions import SavedModelError
 from .fitted import FittedNetwork
 
-if TYPE_CHECKING:
-    from .classifier import CLSGenClassifier
+__all__ = ["SavedToFolder"]
 
-__all__ = ["load_classifier", "save_classifier"]
+Estimator = TypeVar("Estimator", bound="SavedToFolder")
 
 #: Fitted attributes that are saved besides the network.
 FITTED = (
@@ -50,49 +51,105 @@ TENSORS, SETTINGS = "tensors.safetensors", "classifier.json"
 SCRATCH = ".saving-"
 
 
-def save_classifier(classifier: CLSGenClassifier, folder: str | os.PathLike[str]) -> None:
-    """Save a fitted classifier; see :meth:`skclsgen.CLSGenClassifier.save`."""
-    network = classifier._network
-    if network.state is None:
-        raise SavedModelError("the classifier has no trained state; call fit again.")
-    params = classifier.get_params(deep=False)
-    if isinstance(params["random_state"], np.random.RandomState):
-        params["random_state"] = None  # its state belongs to the session, not to the classifier
-    params["memory"] = None  # a folder of this machine
-    fitted = {name: getattr(classifier, name) for name in FITTED if hasattr(classifier, name)}
-    settings = {
-        "versions": {
-            "skclsgen": __version__,
-            "scikit-learn": sklearn.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
-        "params": {name: encode_value(value, name) for name, value in params.items()},
-        "fitted": {name: encode_value(value, name) for name, value in fitted.items()},
-        "network": network.to_dict(),
-    }
-    write_folder(folder, settings, network.state)
+class SavedToFolder(BaseEstimator):
+    """What a classifier needs for being saved to a folder and loaded from one."""
 
+    _network: FittedNetwork
 
-def load_classifier(
-    kind: type[CLSGenClassifier],
-    folder: str | os.PathLike[str],
-    *,
-    model: str | os.PathLike[str] | None = None,
-    device: str | None = None,
-) -> CLSGenClassifier:
-    """Load a saved classifier; see :meth:`skclsgen.CLSGenClassifier.load`."""
-    settings, tensors = read_folder(folder)
-    network, params = settings["network"], settings["params"]
-    for name, value in (("model", model), ("device", device)):
-        if value is not None:
-            params[name] = network["base"][name] = os.fspath(value)
-    classifier = kind(**{name: decode_value(value) for name, value in params.items()})
-    for name in FITTED:
-        if name in settings["fitted"]:
-            setattr(classifier, name, decode_value(settings["fitted"][name]))
-    classifier._network = FittedNetwork.from_dict(network, tensors)
-    return classifier
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Save to a folder of safetensors and JSON, without the base model.
+
+        Parameters
+        ----------
+        folder : path
+            New or empty, or an earlier saved classifier, which is replaced. ``memory`` is not
+            saved, and a ``RandomState`` instance becomes None.
+
+        Raises
+        ------
+        SavedModelError
+            If the folder holds something else, or a parameter has no JSON form.
+        NotFittedError
+            Before ``fit``.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from skclsgen import CLSGenClassifier
+        >>> clf = CLSGenClassifier(epochs=0).fit(["Fire!", "Thanks."], ["urgent", "routine"])
+        >>> folder = tempfile.mkdtemp()
+        >>> clf.save(folder)
+        >>> again = CLSGenClassifier.load(folder)
+        >>> bool((again.predict_proba(["Smoke!"]) == clf.predict_proba(["Smoke!"])).all())
+        True
+        """
+        check_is_fitted(self)
+        network = self._network
+        if network.state is None:
+            raise SavedModelError("the classifier has no trained state; call fit again.")
+        params = self.get_params(deep=False)
+        if isinstance(params["random_state"], np.random.RandomState):
+            params["random_state"] = None  # its state belongs to the session
+        params["memory"] = None  # a folder of this machine
+        fitted = {name: getattr(self, name) for name in FITTED if hasattr(self, name)}
+        settings = {
+            "versions": {
+                "skclsgen": __version__,
+                "scikit-learn": sklearn.__version__,
+                "torch": torch.__version__,
+                "transformers": transformers.__version__,
+            },
+            "params": {name: encode_value(value, name) for name, value in params.items()},
+            "fitted": {name: encode_value(value, name) for name, value in fitted.items()},
+            "network": network.to_dict(),
+        }
+        write_folder(folder, settings, network.state)
+
+    @classmethod
+    def load(
+        cls: type[Estimator],
+        folder: str | os.PathLike[str],
+        *,
+        model: str | os.PathLike[str] | None = None,
+        device: str | None = None,
+    ) -> Estimator:
+        """Load what :meth:`save` wrote.
+
+        Parameters
+        ----------
+        folder : path
+        model : str or path, default=None
+            Where the base model is on this machine, if elsewhere than when it was saved. It must
+            be the same one: another raises ``BaseModelMismatchError`` when first used.
+        device : str, default=None
+            Where to compute, if elsewhere than when it was saved. If the saved one is absent here,
+            ``"auto"`` is used and a ``FallbackWarning`` says so.
+
+        Returns
+        -------
+        CLSGenClassifier
+            Fitted; the base model is loaded when first needed.
+
+        Raises
+        ------
+        SavedModelError
+            If the folder is missing, incomplete or was changed.
+
+        Examples
+        --------
+        See :meth:`save`.
+        """
+        settings, tensors = read_folder(folder)
+        network, params = settings["network"], settings["params"]
+        for name, value in (("model", model), ("device", device)):
+            if value is not None:
+                params[name] = network["base"][name] = os.fspath(value)
+        classifier = cls(**{name: decode_value(value) for name, value in params.items()})
+        for name in FITTED:
+            if name in settings["fitted"]:
+                setattr(classifier, name, decode_value(settings["fitted"][name]))
+        classifier._network = FittedNetwork.from_dict(network, tensors)
+        return classifier
 
 
 def write_folder(

@@ -61,7 +61,7 @@ class SentenceCNN(ClassifierMixin, BaseEstimator):
     n_filters : int, default=100
         Filters of each width.
     dropout : float, default=0.5
-        Share of the maxima that is left out in training, in [0, 1).
+        Share of the maxima that is left out in training, in [0, 0.99].
     max_norm : float, default=3.0
         Longest vector of output weights of a class.
     epochs : int, default=30

@@ -138,7 +138,8 @@ class PairwiseTournament(PairwiseClassifier):
     """Which of two texts is rather a label's, asked of each text and a few training texts.
 
     A class's score is the text's Elo rating in a tournament about that class; two classes have
-    one tournament. The training texts' labels are not used.
+    one tournament. The training texts' labels are used only to draw equally many opponents of
+    each class.
 
     Parameters
     ----------
