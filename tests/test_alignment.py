@@ -123,3 +123,18 @@ def test_strata_tell_following_the_head_from_knowing_the_truth():
         stratified_alignment([1, 0], [0.9, 0.1], [1, 0, 1])
     with pytest.raises(ValueError, match="one of each per row"):
         stratified_alignment([1], [0.9, 0.1], [1, 0])
+
+
+@pytest.mark.parametrize(
+    ("reply", "labels", "stated"),
+    [
+        ("1. It went up.", ["-1", "1"], 1),
+        ("-1.", ["-1", "1"], 0),
+        ("I would say -1, not more.", ["-1", "1"], 0),
+        ("C++, because of templates.", ["C", "C++"], 1),
+        ("It is plain C.", ["C", "C++"], 0),
+        ("A smile: :)", [":(", ":)"], 1),
+    ],
+)
+def test_labels_that_differ_in_signs_alone(reply, labels, stated):
+    assert stated_label(reply, labels) == stated

@@ -78,6 +78,11 @@ def test_a_difference_without_any_variance_has_no_p_value():
     assert np.isnan(found.p_value)
 
 
+def test_of_a_single_source_nothing_is_known():
+    found = auroc_interval([0, 0, 0, 1, 1, 1], [0.1, 0.4, 0.5, 0.3, 0.8, 0.9], groups=[0] * 6)
+    assert found == (pytest.approx(7 / 9), 0.0, 1.0)
+
+
 def test_few_positive_sources_among_many():
     """Two positives in two of many sources: their part is divided by one, not by one hundred."""
     rng = np.random.default_rng(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ __all__ = [
 #: Words that deny a label named within so many words behind them.
 _DENIALS = frozenset({"not", "no", "never", "neither", "nor", "cannot", "without"})
 _DENIED = 2
+#: Signs around a word that belong to its sentence.
+_SENTENCE_SIGNS = ".,;:!?\"'()"
 #: Endings that are taken off a label's word to find its relatives, longest first.
 _ENDINGS = ("ations", "ation", "ments", "ment", "ions", "ory", "ion", "ing", "ed", "es", "e", "s")
 #: Letters of a word that an ending must leave; shorter stems have too many strangers.
@@ -35,7 +37,8 @@ def stated_label(reply: str, label_words: Sequence[str]) -> int | None:
     anywhere. Words count as wholes ("non-toxic" does not name "toxic"), and where one label's words
     are part of another's ("supported", "not supported"), the longer name counts. A label that is
     denied ("it is not supported" where the other label is "unsupported") is not named: which of the
-    others holds instead is for the reader to guess.
+    others holds instead is for the reader to guess. Where labels differ in signs alone ("1" and
+    "-1", "C" and "C++"), signs within and around words count too, but for a sentence's own.
 
     Parameters
     ----------
@@ -54,9 +57,12 @@ def stated_label(reply: str, label_words: Sequence[str]) -> int | None:
     1
     >>> stated_label("Perhaps red, perhaps blue.", ["red", "blue"]) is None
     True
+    >>> stated_label("1. It went up.", ["-1", "1"])
+    1
     """
-    said = words(reply)
-    names = sorted(enumerate(words(name) for name in label_words), key=lambda n: -len(n[1]))
+    cut = words if _told_apart(map(words, label_words)) else _words_and_signs
+    said = cut(reply)
+    names = sorted(enumerate(map(cut, label_words)), key=lambda n: -len(n[1]))
     found, place = [], 0
     while place < len(said):
         for label, name in names:
@@ -69,6 +75,15 @@ def stated_label(reply: str, label_words: Sequence[str]) -> int | None:
                 break
         place += 1
     return found[0] if len(set(found)) == 1 else None
+
+
+def _told_apart(names: Iterable[list[str]]) -> bool:
+    seen = list(map(tuple, names))
+    return all(seen) and len(set(seen)) == len(seen)
+
+
+def _words_and_signs(text: str) -> list[str]:
+    return [word.strip(_SENTENCE_SIGNS) or word for word in text.casefold().split()]
 
 
 def _denies(word: str) -> bool:

@@ -32,7 +32,8 @@ def auroc_interval(
     Returns
     -------
     tuple of float
-        AUROC, and the ends of the interval; a perfect one has no width.
+        AUROC, and the ends of the interval; a perfect one has no width, and of a single group
+        nothing is known: 0 to 1.
 
     References
     ----------
@@ -49,6 +50,8 @@ def auroc_interval(
     """
     aurocs, covariance = _delong(y_true, [proba], groups)
     auroc, deviation = float(aurocs[0]), float(np.sqrt(covariance[0, 0]))
+    if groups is not None and len(np.unique(groups)) < 2:
+        return auroc, 0.0, 1.0
     if auroc in (0.0, 1.0) or not deviation:
         return auroc, auroc, auroc
     half = norm.ppf((1 + level) / 2) * deviation / (auroc * (1 - auroc))
