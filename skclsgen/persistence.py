@@ -93,6 +93,7 @@ class SavedToFolder(BaseEstimator):
         params["memory"] = None  # a folder of this machine
         fitted = {name: getattr(self, name) for name in FITTED if hasattr(self, name)}
         settings = {
+            "class": type(self).__name__,
             "versions": {
                 "skclsgen": __version__,
                 "scikit-learn": sklearn.__version__,
@@ -111,7 +112,7 @@ class SavedToFolder(BaseEstimator):
         folder: str | os.PathLike[str],
         *,
         model: str | os.PathLike[str] | None = None,
-        device: str | None = None,
+        device: str | torch.device | None = None,
     ) -> Estimator:
         """Load what :meth:`save` wrote.
 
@@ -121,7 +122,7 @@ class SavedToFolder(BaseEstimator):
         model : str or path, default=None
             Where the base model is on this machine, if elsewhere than when it was saved. It must
             be the same one: another raises ``BaseModelMismatchError`` when first used.
-        device : str, default=None
+        device : str or torch.device, default=None
             Where to compute, if elsewhere than when it was saved. If the saved one is absent here,
             ``"auto"`` is used and a ``FallbackWarning`` says so.
 
@@ -133,17 +134,22 @@ class SavedToFolder(BaseEstimator):
         Raises
         ------
         SavedModelError
-            If the folder is missing, incomplete or was changed.
+            If the folder is missing, incomplete or was changed, or was saved by another class.
 
         Examples
         --------
         See :meth:`save`.
         """
         settings, tensors = read_folder(folder)
+        saved = settings["class"]
+        if saved != cls.__name__:  # whose heads are trained, and read, in another way
+            raise SavedModelError(
+                f"{os.fspath(folder)} holds a {saved}, not a {cls.__name__}; use {saved}.load."
+            )
         network, params = settings["network"], settings["params"]
-        for name, value in (("model", model), ("device", device)):
+        for name, value in (("model", model and os.fspath(model)), ("device", device)):
             if value is not None:
-                params[name] = network["base"][name] = os.fspath(value)
+                params[name] = network["base"][name] = str(value)
         classifier = cls(**{name: decode_value(value) for name, value in params.items()})
         for name in FITTED:
             if name in settings["fitted"]:

@@ -4,6 +4,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import build_model
@@ -147,6 +148,22 @@ def test_fingerprint_follows_the_weights(tmp_path):
     same = find_base_model(build_model(tmp_path / "same"))
     other = find_base_model(build_model(tmp_path / "other", "qwen2"))
     assert one.fingerprint == same.fingerprint != other.fingerprint
+
+
+def test_fingerprint_sees_tuned_layers_in_the_middle_of_a_file(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    weights = np.zeros(4 << 20, dtype=np.uint8)
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(weights)
+    before = find_base_model(tmp_path).fingerprint
+    weights[(1 << 20) + 4096 : 3 << 20] = 1
+    file.write_bytes(weights)
+    assert find_base_model(tmp_path).fingerprint != before
+
+
+def test_a_path_that_does_not_exist_is_not_blamed_on_the_network():
+    with pytest.raises(ModelNotFoundError, match="not a local folder or file, and no Hub id"):
+        find_base_model("./no/such/folder")
 
 
 @pytest.mark.real

@@ -4,8 +4,10 @@ import os
 
 import numpy as np
 import pytest
+import torch
 
 from skclsgen import CLSGenClassifier
+from skclsgen.baselines import GenerationOnly
 from skclsgen.exceptions import BaseModelMismatchError, SavedModelError
 from skclsgen.persistence import decode_value, encode_value
 
@@ -169,3 +171,16 @@ def test_arrays_survive(array):
     found = decode_value(json.loads(json.dumps(encode_value(array, "array"))))
     assert found.dtype == array.dtype
     assert found.tolist() == array.tolist()
+
+
+def test_another_class_does_not_open_it(saved, quick, data, tmp_path):
+    """Its heads are trained in another way: probabilities would be of a head never trained."""
+    with pytest.raises(SavedModelError, match=r"holds a CLSGenClassifier, not a"):
+        GenerationOnly.load(saved)
+    texts, labels, test = data
+    clf = GenerationOnly(**quick).fit(texts, labels)
+    clf.save(tmp_path / "other")
+    with pytest.raises(SavedModelError, match=r"use GenerationOnly\.load"):
+        CLSGenClassifier.load(tmp_path / "other")
+    again = GenerationOnly.load(tmp_path / "other", device=torch.device("cpu"))
+    assert (again.predict_proba(test) == clf.predict_proba(test)).all()
