@@ -10,8 +10,6 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin
-from sklearn.utils import Tags, compute_sample_weight
-from sklearn.utils.validation import check_is_fitted
 
 from . import inputs
 from .backbone import DEFAULT_MODEL, BaseLease
@@ -20,15 +18,16 @@ from .explanation import Explanation, Explanations
 from .fitted import FittedNetwork
 from .fitting import learn, new_network
 from .inputs import TrainingRows
-from .parameters import check_number, check_parameters
+from .parameters import check_class_weights, check_number, check_parameters
 from .persistence import SavedToFolder
 from .rationales import RationaleReport
+from .text_estimator import TextEstimator
 from .training import History
 
 __all__ = ["CLSGenClassifier"]
 
 
-class CLSGenClassifier(ClassifierMixin, SavedToFolder):
+class CLSGenClassifier(ClassifierMixin, SavedToFolder, TextEstimator):
     """Text classifier with probabilities to decide on and explanations to read.
 
     LoRA-fine-tunes an open causal language model with two heads: a classification head at the
@@ -299,7 +298,7 @@ class CLSGenClassifier(ClassifierMixin, SavedToFolder):
             labels[kept],
             None if given is None else [given[i] for i in kept],
             weights[kept],
-            compute_sample_weight(self.class_weight, classes[labels[kept]]),
+            check_class_weights(self.class_weight, classes[labels[kept]]),
         )
         network = new_network(self, words, self._family_lease())
         if self.warm_start and hasattr(self, "_network"):
@@ -452,7 +451,7 @@ class CLSGenClassifier(ClassifierMixin, SavedToFolder):
         """
         texts = self._check_texts(X)
         if max_new_tokens is None:
-            max_new_tokens = self._network.task.max_new_tokens
+            max_new_tokens = self.max_new_tokens
         check_number("max_new_tokens", max_new_tokens)
         wanted = None
         if labels is not None:
@@ -477,19 +476,6 @@ class CLSGenClassifier(ClassifierMixin, SavedToFolder):
         texts = self._check_texts(X)
         return self._network.predict_logits(texts, self.verbose)
 
-    def _check_texts(self, X: Any) -> list[str]:
-        check_is_fitted(self)
-        inputs.check_same_columns(X, getattr(self, "feature_names_in_", None))
-        return inputs.check_texts(X)
-
-    def _keep_column_names(self, X: Any) -> None:
-        for name in ("feature_names_in_", "n_features_in_"):
-            self.__dict__.pop(name, None)
-        columns = inputs.column_names(X)
-        if columns is not None:
-            self.feature_names_in_ = np.array(columns, dtype=object)
-            self.n_features_in_ = len(columns)
-
     # --- clones ----------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
@@ -508,10 +494,3 @@ class CLSGenClassifier(ClassifierMixin, SavedToFolder):
         if not hasattr(self, "_lease"):
             self._lease = BaseLease()
         return self._lease
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        return tags

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from sklearn.utils import compute_sample_weight
 
 from .backbone import check_optional_dependencies, resolve_device, resolve_dtype
 from .inputs import check_texts
@@ -17,7 +18,7 @@ from .inputs import check_texts
 if TYPE_CHECKING:
     from .classifier import CLSGenClassifier
 
-__all__ = ["check_number", "check_parameters"]
+__all__ = ["check_class_weights", "check_number", "check_parameters"]
 
 
 @dataclass(frozen=True)
@@ -133,3 +134,20 @@ def check_lora_layers(value: Any) -> None:
             f"lora_layers={value!r} must be 'all', a fraction > 0 and <= 1, or a number of "
             "layers >= 1."
         ) from None
+
+
+def check_class_weights(class_weight: Any, y: np.ndarray) -> np.ndarray:
+    """Weight of every row's class, shape (n_rows,), float64.
+
+    Raises
+    ------
+    ValueError
+        If a class has no weight of 0 or more, or all weights are 0.
+    """
+    weights = compute_sample_weight(class_weight, y)
+    if not (np.isfinite(weights).all() and weights.min() >= 0 and weights.any()):
+        raise ValueError(
+            f"class_weight={class_weight!r} must give every class a number >= 0, and one of them "
+            "more than 0."
+        )
+    return weights

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -207,6 +208,10 @@ def test_no_source_is_trained_on_and_held_out(data):
     assert not set(groups[training]) & set(groups[held_out])
     clf = SentenceCNN(epochs=1, random_state=0).fit(texts, labels, groups=groups)
     assert clf.predict(texts[:2]).shape == (2,)
+    # One source, or a class with one: nothing can be held out.
+    for sources in (np.zeros(len(texts), int), labels == labels[0]):
+        training, held_out = split(labels, 0.2, np.random.default_rng(0), sources)
+        assert (len(training), len(held_out)) == (len(texts), 0)
 
 
 def test_one_class_is_refused():
@@ -245,6 +250,8 @@ def test_divergence_is_named():
     clf = SentenceCNN(**SMALL, learning_rate=1e30, dropout=0.0, max_norm=1e30)
     with pytest.raises(TrainingDivergedError, match="lower learning_rate"):
         clf.fit(["smoke", "thanks"] * 4, [0, 1] * 4)
+    with pytest.raises(NotFittedError):  # and nothing is half-fitted
+        clf.predict(["smoke"])
 
 
 # --- scikit-learn's own checks, on numeric rows spelled out as words -----------------------------
@@ -262,9 +269,12 @@ class OnNumbers(SentenceCNN):
     def fit(self, X, y):
         return super().fit(words(validate_data(self, X)), y)
 
-    def predict_proba(self, X):
+    def _check_texts(self, X):
         check_is_fitted(self)
-        return super().predict_proba(words(validate_data(self, X, reset=False)))
+        return words(validate_data(self, X, reset=False))
+
+    def _keep_column_names(self, X):
+        """Leave them to validate_data."""
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

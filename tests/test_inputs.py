@@ -177,7 +177,10 @@ def test_bad_weights(clf, weights, message):
         ("rationales", "teacher"),
         ("quantization", "2bit"),
         ("dtype", "int8"),
+        ("dtype", "float8_e4m3fn"),
+        ("dtype", None),
         ("device", "nowhere"),
+        ("device", None),
     ],
 )
 def test_bad_parameters_are_named(clf, name, value):
@@ -204,6 +207,10 @@ def test_too_few_rows_for_early_stopping(clf):
 def test_bad_class_weight(clf):
     with pytest.raises(ValueError, match="class_weight"):
         clf.set_params(class_weight="heavy").fit(TEXTS, Y)
+    first, second = sorted(set(Y))
+    for one, other in ((0, 0), (-1, 1), (float("nan"), 1)):
+        with pytest.raises(ValueError, match=r"class_weight=.* must give every class"):
+            clf.set_params(class_weight={first: one, second: other}).fit(TEXTS, Y)
 
 
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function", "explain"])

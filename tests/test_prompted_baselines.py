@@ -28,7 +28,7 @@ from skclsgen.baselines import (
 )
 from skclsgen.baselines.prompted import Question
 from skclsgen.datasets import load_messages
-from skclsgen.exceptions import InvalidLabelsError, InvalidTextError
+from skclsgen.exceptions import InvalidLabelsError, InvalidTextError, TruncationWarning
 
 ASKING = {
     "raw": (LabelProbability, {"calibrate": False}),
@@ -321,3 +321,27 @@ def test_the_real_model_knows_something_before_any_training():
     asked = VerbalizedConfidence().fit(train.texts[:20], train.labels[:20])
     replies = asked.ask(test.texts[:8])
     assert all(reply.text for reply in replies)
+
+
+def test_columns_at_predict_must_be_those_of_fit(tiny):
+    pd = pytest.importorskip("pandas", reason="pandas is not installed")
+    records = pd.DataFrame({"claim": ["a", "b"], "abstract": ["c", "d"]})
+    clf = LabelProbability(tiny).fit(records, ["x", "y"])
+    assert clf.feature_names_in_.tolist() == ["claim", "abstract"]
+    with pytest.raises(InvalidTextError, match="fit was given records with the columns"):
+        clf.predict(records[["claim"]])
+
+
+def test_long_replies_have_room_behind_long_texts(tiny, data):
+    """The context holds 512 tokens: what is kept of the text leaves room for the reply."""
+    texts, labels, _ = data
+    clf = SelfConsistency(tiny, samples=1, max_new_tokens=300, random_state=0).fit(texts, labels)
+    question = clf._question()
+    with pytest.warns(TruncationWarning, match="their middle was cut out"):
+        (prompt,) = question.encoder.encode(["smoke " * 600])
+    assert len(question.encoder.prefix_ids) + len(prompt) + 300 <= 512
+
+
+def test_texts_without_room_are_shortened_to_nothing(tiny):
+    clf = LabelProbability(tiny).fit(["smoke", "thanks"], ["x", "y"])
+    assert clf._question().shortened("smoke is rising", -3) == ""

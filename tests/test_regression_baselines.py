@@ -332,3 +332,12 @@ def test_setfit(no_network, capfd, tmp_path, monkeypatch):
     np.testing.assert_array_equal(again.predict_proba(texts[1::2]), proba)
     repeated = clone(clf).fit(texts[::2], y[::2])
     np.testing.assert_array_equal(repeated.predict_proba(texts[1::2]), proba)
+
+
+def test_a_fold_that_would_take_a_whole_class_is_left_out():
+    X, y, groups = np.arange(8.0)[:, None], [0, 1, 0, 0, 1, 0, 0, 1], [0, 1, 3, 3, 3, 3, 0, 3]
+    for seed in range(100):
+        for learnt, _ in held_out_folds(np.array(y), groups, random_state=seed):
+            assert set(np.array(y)[learnt]) == {0, 1}
+    clf = TunedLogisticRegression(random_state=63).fit(X, y, groups=groups)
+    assert clf.predict(X).shape == (8,)

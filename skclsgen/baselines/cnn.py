@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Sequence
@@ -9,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.base import ClassifierMixin
+from sklearn.utils import check_random_state
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -19,8 +19,9 @@ from ..backbone import resolve_device
 from ..exceptions import TrainingDivergedError
 from ..inputs import check_texts
 from ..parameters import Bound, check_number
+from ..text_estimator import TextEstimator
 from ..training import seeded
-from .cnn_network import NO_WORD, ConvolutionalNetwork, batches, split, vocabulary
+from .cnn_network import ConvolutionalNetwork, batches, numbers, split, vocabulary
 from .regression import WORD_PATTERN, check_class_labels
 
 __all__ = ["SentenceCNN"]
@@ -43,7 +44,7 @@ BOUNDS = {
 }
 
 
-class SentenceCNN(ClassifierMixin, BaseEstimator):
+class SentenceCNN(ClassifierMixin, TextEstimator):
     """Kim's convolutional network over words, the variant with random embeddings (CNN-rand) [1]_.
 
     As in the paper: filters of three widths, their maxima over the text, dropout, a linear layer
@@ -178,20 +179,21 @@ class SentenceCNN(ClassifierMixin, BaseEstimator):
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         training, held_out = split(labels, self.validation_fraction, rng, groups)
         words = [self._words(text) for text in texts]
-        self.vocabulary_ = vocabulary([words[row] for row in training])
-        ids = self._ids(words)
+        known = vocabulary([words[row] for row in training])
+        ids = numbers(words, known)
         with seeded(int(rng.integers(2**31))):
             network = ConvolutionalNetwork(
-                len(self.vocabulary_) + 1,
+                len(known) + 1,
                 len(classes),
                 self.embedding_width,
                 self.filter_widths,
                 self.n_filters,
                 self.dropout,
             ).to(device)
-            self.history_ = self._train(network, ids, labels, training, held_out, rng)
-        self.n_iter_ = len(self.history_["loss"])
-        self.classes_, self._network = classes, network.eval()
+            history = self._train(network, ids, labels, training, held_out, rng)
+        self.history_, self.n_iter_ = history, len(history["loss"])
+        self.classes_, self.vocabulary_, self._network = classes, known, network.eval()
+        self._keep_column_names(X)
         return self
 
     def _check_parameters(self) -> None:
@@ -285,8 +287,7 @@ class SentenceCNN(ClassifierMixin, BaseEstimator):
         ndarray of shape (n_samples, n_classes), float64
             Columns in the order of ``classes_``; rows sum to 1.
         """
-        check_is_fitted(self)
-        ids = self._ids([self._words(text) for text in check_texts(X)])
+        ids = numbers([self._words(text) for text in self._check_texts(X)], self.vocabulary_)
         network = self._network.to(resolve_device(self.device))
         return torch.softmax(torch.from_numpy(self._logits(network, ids)), dim=1).numpy()
 
@@ -310,18 +311,9 @@ class SentenceCNN(ClassifierMixin, BaseEstimator):
     def _words(self, text: str) -> list[str]:
         return re.findall(WORD_PATTERN, text.lower())[: self.max_words]
 
-    def _ids(self, texts: Sequence[Sequence[str]]) -> list[list[int]]:
-        return [[self.vocabulary_.get(word, NO_WORD) for word in words] for words in texts]
-
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         if "_network" in state:
-            state["_network"] = state["_network"].cpu()  # opens on machines without this device
+            # Opens on machines without this device; this one's stays where it is.
+            state["_network"] = copy.deepcopy(state["_network"]).cpu()
         return state
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        return tags

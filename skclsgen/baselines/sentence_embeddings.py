@@ -8,24 +8,24 @@ import tempfile
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.base import ClassifierMixin, TransformerMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 from transformers import PrinterCallback, TrainerCallback
 
 from ..backbone import resolve_device
 from ..inputs import check_texts
 from ..parameters import Bound, check_number
-from .encoders import check_packages, embed, load_encoder, own_randomness, quiet_setfit, text_tags
+from ..text_estimator import TextEstimator
+from .encoders import check_packages, embed, load_encoder, own_randomness, quiet_setfit
 from .regression import check_class_labels, regression_on
 
 __all__ = ["SentenceEncoder", "SetFitClassifier", "sentence_embedding_regression"]
 
 
-class SentenceEncoder(TransformerMixin, BaseEstimator):
+class SentenceEncoder(TransformerMixin, TextEstimator):
     """Turn texts into the embeddings of a pretrained sentence encoder [1]_.
 
     Needs the packages of ``pip install 'skclsgen[embeddings]'``. The default encoder reads the
@@ -119,7 +119,7 @@ class SentenceEncoder(TransformerMixin, BaseEstimator):
         return state
 
     def __sklearn_tags__(self) -> Tags:
-        tags = text_tags(super().__sklearn_tags__())
+        tags = super().__sklearn_tags__()
         tags.requires_fit = False
         return tags
 
@@ -164,7 +164,7 @@ class Progress(TrainerCallback):
         self.bar.update()
 
 
-class SetFitClassifier(ClassifierMixin, BaseEstimator):
+class SetFitClassifier(ClassifierMixin, TextEstimator):
     """SetFit: an encoder tuned on pairs of texts, and logistic regression on its embeddings [1]_.
 
     The encoder learns that two texts of the same class have cosine similarity 1 and two of
@@ -270,6 +270,7 @@ class SetFitClassifier(ClassifierMixin, BaseEstimator):
         self.__dict__.pop("_tuned", None)
         self.head_ = LogisticRegression().fit(embed(encoder, texts, self.batch_size), labels)
         self.classes_ = classes
+        self._keep_column_names(X)
         return self
 
     def _check_parameters(self) -> None:
@@ -321,8 +322,7 @@ class SetFitClassifier(ClassifierMixin, BaseEstimator):
         ndarray of shape (n_samples, n_classes), float64
             Columns in the order of ``classes_``; rows sum to 1.
         """
-        check_is_fitted(self)
-        texts = check_texts(X)
+        texts = self._check_texts(X)
         return self.head_.predict_proba(embed(self._live_encoder(), texts, self.batch_size))
 
     def predict(self, X: Any) -> np.ndarray:
@@ -345,6 +345,3 @@ class SetFitClassifier(ClassifierMixin, BaseEstimator):
         if encoder is not None:
             state["_tuned"] = {name: t.detach().cpu() for name, t in encoder.state_dict().items()}
         return state
-
-    def __sklearn_tags__(self) -> Tags:
-        return text_tags(super().__sklearn_tags__())

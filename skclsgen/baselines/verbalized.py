@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
-from .. import inputs
 from ..backbone import DEFAULT_MODEL
 from ..metrics.alignment import stated_label
 from .prompted import PromptedClassifier
@@ -125,8 +123,7 @@ class VerbalizedConfidence(PromptedClassifier):
         ----------
         X : list, tuple, array or Series of str, or DataFrame, of length n_samples
         """
-        check_is_fitted(self)
-        return self._ask(inputs.check_texts(X))
+        return self._ask(self._check_texts(X))
 
     def _ask(self, texts: list[str]) -> list[VerbalizedReply]:
         listed = " or ".join(self._words)

@@ -1,0 +1,55 @@
+"""What estimators of texts have in common: their tags, and the columns of records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from .inputs import check_same_columns, check_texts, column_names
+
+__all__ = ["TextEstimator"]
+
+
+class TextEstimator(BaseEstimator):
+    """Takes texts, or records, and then always with the columns that ``fit`` saw.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of columns; only after a fit on records.
+    feature_names_in_ : ndarray of shape (n_columns,)
+        Names of the columns; only after a fit on records.
+    """
+
+    def _check_texts(self, X: Any) -> list[str]:
+        """Return what is to be predicted as texts.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        InvalidTextError
+            If they cannot be used, or have other columns than those ``fit`` saw.
+        """
+        check_is_fitted(self)
+        check_same_columns(X, getattr(self, "feature_names_in_", None))
+        return check_texts(X)
+
+    def _keep_column_names(self, X: Any) -> None:
+        for name in ("feature_names_in_", "n_features_in_"):
+            self.__dict__.pop(name, None)
+        columns = column_names(X)
+        if columns is not None:
+            self.feature_names_in_ = np.array(columns, dtype=object)
+            self.n_features_in_ = len(columns)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        return tags
