@@ -11,7 +11,7 @@ import warnings
 import weakref
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import (
@@ -120,15 +120,18 @@ class BaseLease:
     ----------
     base : BaseModel or None
         What is kept; pickles and copies never hold it.
+    settings : object
+        What it was asked for by.
     """
 
     def __init__(self) -> None:
         self.base: BaseModel | None = None
+        self.settings: object = None
         on_release(self)
 
     def release(self) -> None:
         """Let go of the base model."""
-        self.base = None
+        self.base = self.settings = None
 
     def __reduce__(self) -> tuple[type[BaseLease], tuple[()]]:
         return BaseLease, ()
@@ -175,7 +178,6 @@ def load_base_model(
     dtype: str | torch.dtype = "auto",
     attn_implementation: str = "auto",
     quantization: str | None = None,
-    trust_remote_code: bool = False,
     fingerprint: str | None = None,
     verbose: int = 0,
 ) -> BaseModel:
@@ -192,11 +194,10 @@ def load_base_model(
     dtype : str or torch.dtype, default="auto"
         ``"auto"`` is bfloat16 where the hardware multiplies it fast, else float32.
     attn_implementation : str, default="auto"
-        As in transformers; ``"auto"`` leaves the choice to transformers (SDPA where supported).
+        As in transformers; with ``"auto"`` rows are run end to end by attention of our own, where
+        the model lets it be told.
     quantization : {None, "8bit", "4bit"}, default=None
         Load the base quantised by bitsandbytes.
-    trust_remote_code : bool, default=False
-        Let a Hub repository run its own code.
     fingerprint : str, optional
         Of the model wanted, where several places have one of that name.
     verbose : int, default=0
@@ -222,12 +223,12 @@ def load_base_model(
     options = (str(resolved_device), resolved_dtype, attn_implementation, quantization)
     with _load_lock:
         info = find_base_model(model, revision, fingerprint)
-        key = (info.path, info.fingerprint, trust_remote_code, *options)
+        key = (info.path, info.fingerprint, *options)
         base = _loaded.get(key)
         if base is None:
             _workers_last.release()
             logger.info("loading %s from %s (%s)", info.model, info.path, info.source)
-            lm, tokenizer = _load(info, *options, trust_remote_code, verbose)
+            lm, tokenizer = _load(info, *options, verbose)
             base = _loaded[key] = BaseModel(info, lm, tokenizer, attn_implementation)
         if parent_process() is not None and base.device.type == "cpu":
             _workers_last.base = base
@@ -242,6 +243,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
     ValueError
         If this machine has no such device.
     """
+    if not isinstance(device, (str, torch.device)):
+        raise ValueError(f"device={device!r} must be 'auto' or a device's name, such as 'cpu'.")
     if device == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)
         device = found if found is not None else "cpu"
@@ -255,16 +258,14 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
 def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     """Turn ``"auto"`` or a name into the floating-point type to compute in."""
-    if isinstance(dtype, torch.dtype):
-        return dtype
     if dtype != "auto":
-        named = getattr(torch, dtype, None)
-        if not isinstance(named, torch.dtype) or not named.is_floating_point:
+        named = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+        if named not in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
             raise ValueError(
-                f"dtype={dtype!r} is not a floating-point type; use 'auto', 'float32', "
-                "'bfloat16', 'float16' or 'float64'."
+                f"dtype={dtype!r} is not a floating-point type to compute in; use 'auto', "
+                "'float32', 'bfloat16', 'float16' or 'float64'."
             )
-        return named
+        return cast(torch.dtype, named)
     if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.bfloat16
     if device.type == "cpu":
@@ -298,13 +299,12 @@ def _load(
     dtype: torch.dtype,
     attn_implementation: str,
     quantization: str | None,
-    trust_remote_code: bool,
     verbose: int,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     options: dict[str, Any] = {
         "dtype": dtype,
         "device_map": device,
-        "trust_remote_code": trust_remote_code,
+        "trust_remote_code": False,  # None would ask
         "use_safetensors": True,  # the other format is a pickle, which can run code
     }
     if attn_implementation != "auto":
@@ -320,7 +320,7 @@ def _load(
         if info.source in ("gguf", "embedded"):
             folder = convert_gguf(folder, info.fingerprint, verbose)
         with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             lm = AutoModelForCausalLM.from_pretrained(folder, **options)
     except OptionalDependencyError:
         raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -27,6 +28,7 @@ from .lora import LoraSettings
 from .memory import Memory, weights_digest
 from .prompt import PromptEncoder
 from .reading import batches_by_length
+from .training import seeded
 
 __all__ = ["BaseModelSettings", "FittedNetwork", "Reply", "TaskSettings"]
 
@@ -173,7 +175,10 @@ class FittedNetwork:
 
     def live(self, verbose: int = 0) -> _Live:
         """Return base model, encoder and network, built if need be."""
-        with self._lock:
+        # What is drawn for adapters that a trained state replaces is not the caller's. Drawing
+        # comes before the lock, as it does in a fit.
+        trained = self.state is not None and self._live is None
+        with seeded(0) if trained else nullcontext(), self._lock:
             live = self._live  # release_memory may be called in another thread at any time
             if live is None:
                 live = self._live = self._build(verbose)
@@ -181,6 +186,8 @@ class FittedNetwork:
             return live
 
     def _build(self, verbose: int) -> _Live:
+        if self.lease.settings != self.base:  # or the two would be in memory together
+            self.lease.release()
         base = self.base.load(self.fingerprint, verbose)
         found = base.info.fingerprint
         if self.fingerprint is not None and found != self.fingerprint:
@@ -196,7 +203,7 @@ class FittedNetwork:
             net.load_trained_state(self.state)
         self.task = replace(self.task, frame=encoder.frame)
         self.fingerprint = found
-        self.lease.base = base
+        self.lease.base, self.lease.settings = base, self.base
         return _Live(base, encoder, net)
 
     def _open_memory(self, folder: str, base: BaseModel) -> Memory:

@@ -56,6 +56,11 @@ class MasterAdamW:
         self.adamw = torch.optim.AdamW(groups, fused=True)
 
     @torch.no_grad()
+    def size(self) -> float:
+        """Norm of all trained parameters; not finite if one of them is not."""
+        return float(nn.utils.get_total_norm(self.masters))
+
+    @torch.no_grad()
     def step(self) -> None:
         """Clip, update, copy back, and clear the gradients."""
         for part, master in zip(self.parts, self.masters, strict=True):

@@ -29,7 +29,7 @@ __all__ = [
     "History",
     "TrainingSettings",
     "make_examples",
-    "mean_losses",
+    "mean_loss",
     "seeded",
     "train",
 ]
@@ -216,14 +216,12 @@ def train(
             sums = np.zeros(4)
             for batch in shuffled_batches(examples, settings.batch_size, rng):
                 sums += _train_step(net, batch, replay, optimizer, settings)
+                _check_finite(sums[0], "loss", epoch, settings)
                 schedule.step()
                 bar.update()
             means = (sums / len(examples)).tolist()
-            if not math.isfinite(means[0]):
-                raise TrainingDivergedError(
-                    f"the loss became {means[0]} in epoch {epoch + 1}; lower learning_rate (now "
-                    f"{settings.learning_rate:g}), or use dtype='float32'."
-                )
+            # The last step's update shows in no loss any more.
+            _check_finite(optimizer.size(), "size of the weights", epoch, settings)
             history.loss.append(means[0])
             history.classification_loss.append(means[1])
             history.explanation_loss.append(means[2])
@@ -231,13 +229,21 @@ def train(
                 history.language_loss.append(means[3])
             bar.set_postfix(epoch=epoch + 1, loss=f"{means[0]:.3f}")
             if validation:
-                loss = mean_losses(net, validation, settings.batch_size)[0]
+                loss = mean_loss(net, validation, settings.batch_size)
                 history.validation_loss.append(loss)
                 bar.set_postfix(epoch=epoch + 1, loss=f"{means[0]:.3f}", validation=f"{loss:.3f}")
                 if stopper.should_stop(loss, net):
                     break
     stopper.restore_best(net)
     return history
+
+
+def _check_finite(value: float, what: str, epoch: int, settings: TrainingSettings) -> None:
+    if not math.isfinite(value):
+        raise TrainingDivergedError(
+            f"the {what} became {value} in epoch {epoch + 1}; lower learning_rate (now "
+            f"{settings.learning_rate:g}), or use dtype='float32'."
+        )
 
 
 def _replay(
@@ -309,16 +315,15 @@ def batch_losses(
 
 
 @torch.no_grad()
-def mean_losses(net: DualHead, examples: Sequence[Example], batch_size: int) -> tuple[float, float]:
-    """Mean weighted classification and explanation loss over ``examples``, in nats."""
+def mean_loss(net: DualHead, examples: Sequence[Example], batch_size: int) -> float:
+    """Mean weighted classification loss over ``examples``, in nats."""
     net.eval()
-    sums = np.zeros(2)
+    total = 0.0
     ordered = sorted(examples, key=lambda e: -len(e))
     for start in range(0, len(ordered), batch_size):
         for part in micro_batches(ordered[start : start + batch_size]):
-            sums += [float(loss.sum()) for loss in batch_losses(net, part)[:2]]
-    classification, explanation = sums / len(examples)
-    return float(classification), float(explanation)
+            total += float(batch_losses(net, part)[0].sum())
+    return total / len(examples)
 
 
 def shuffled_batches(

@@ -169,3 +169,22 @@ def test_a_fit_needs_no_network(quick, data):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     assert out.stdout == "1\n"
+
+
+def test_a_search_over_models_holds_one_at_a_time(quick, data, tmp_path, monkeypatch):
+    texts, labels, _ = data
+    release_memory()
+    gc.collect()
+    held = []
+    load = backbone._load
+
+    def noted(*args, **kwargs):
+        gc.collect()
+        held.append(len(backbone._loaded))
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(backbone, "_load", noted)
+    clf = CLSGenClassifier(**quick)
+    for model in (quick["model"], build_model(tmp_path / "other", "qwen2")):
+        clone(clf).set_params(model=model).fit(texts, labels)
+    assert held == [0, 0]

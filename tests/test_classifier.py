@@ -238,7 +238,7 @@ def test_failed_fit_leaves_the_last_one(tiny, monkeypatch):
     def fail(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skclsgen.training.mean_losses", fail)
+    monkeypatch.setattr("skclsgen.training.mean_loss", fail)
     clf.set_params(early_stopping=True)
     with pytest.raises(KeyboardInterrupt):
         clf.fit(TEXTS, alternate(0, 1))

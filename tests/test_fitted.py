@@ -1,6 +1,7 @@
 """The network of a fitted classifier, in the hands of several callers."""
 
 import pytest
+import torch
 
 from skclsgen import CLSGenClassifier, fitting, release_memory
 from skclsgen.exceptions import InvalidTextError
@@ -48,3 +49,13 @@ def test_replies_that_fill_the_context_are_blamed_by_name(quick, max_new_tokens)
 def test_the_longest_prompt_is_blamed_where_it_was_given(quick, params, message):
     with pytest.raises(InvalidTextError, match=message):
         CLSGenClassifier(**quick, **params).fit(["good", "bad"], [1, 0])
+
+
+def test_predicting_leaves_the_callers_random_numbers_alone(quick, data):
+    """A released network is built anew, and its adapters are drawn before they are loaded."""
+    texts, labels, test = data
+    clf = CLSGenClassifier(**quick).fit(texts, labels)
+    release_memory()
+    torch.manual_seed(7)
+    clf.predict_proba(test)
+    assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(7)))

@@ -1,5 +1,6 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from skclsgen import training
 from skclsgen.backbone import load_base_model
 from skclsgen.dual_head import DualHead
+from skclsgen.exceptions import TrainingDivergedError
 from skclsgen.lora import LoraSettings
 from skclsgen.training import (
     Example,
@@ -105,3 +107,10 @@ def test_threads_draw_from_their_own_seeds():
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(draw, range(4))) == list(map(draw, range(4)))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_update_that_overflows_is_not_kept(tiny):
+    """A single step: no later loss would show what it made of the weights."""
+    settings = replace(SETTINGS, epochs=1, batch_size=len(EXAMPLES), learning_rate=float("inf"))
+    with pytest.raises(TrainingDivergedError, match="size of the weights became nan in epoch 1"):
+        train(make(tiny), EXAMPLES, [], settings)
