@@ -330,4 +330,9 @@ def _load(
             f"({type(error).__name__}: {error}); give the folder of a decoder model with its "
             "tokenizer and safetensors weights."
         ) from error
+    for module in lm.modules():
+        # On CPUs bitsandbytes would pack 4-bit weights for inference, and then they pass no
+        # gradients on to the adapters below them.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     return lm, tokenizer

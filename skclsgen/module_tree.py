@@ -37,7 +37,12 @@ def share_weights(
     replace : mapping of module to module, optional
         Parts that the copy has others in place of.
     """
-    memo: dict[int, Any] = {id(t): t for t in chain(module.parameters(), module.buffers(), keep)}
+    # At the first forward pass bitsandbytes moves the scales of 8-bit weights here, from the
+    # weights themselves, which are shared.
+    layers = [m for m in module.modules() if type(m).__name__ == "Linear8bitLt"]
+    scales = [m.state for m in layers if hasattr(m, "state")]  # peft's of that name have none
+    shared = chain(module.parameters(), module.buffers(), scales, keep)
+    memo: dict[int, Any] = {id(part): part for part in shared}
     memo.update({id(old): new for old, new in (replace or {}).items()})
     return copy.deepcopy(module, memo)
 
