@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .exceptions import FallbackWarning
 
-__all__ = ["DEFAULT_CAPACITY", "DiskStore", "replace_file"]
+__all__ = ["DEFAULT_CAPACITY", "DiskStore", "replace_file", "share_as_folder"]
 
 #: Bytes kept in a folder.
 DEFAULT_CAPACITY = 20 * 1024**3
@@ -67,7 +67,7 @@ class DiskStore:
         file = self._file(name)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(file, content)
+            replace_file(file, content, private=True)  # words of texts can be read in it
             self._written += len(content)
             if self._nbytes is None:
                 self._nbytes = sum(size for _, size, _ in self._files())
@@ -109,12 +109,27 @@ class DiskStore:
         self._nbytes = total
 
 
-def replace_file(file: Path, content: bytes) -> None:
-    """Write a file at once: a killed process leaves the old one or none."""
+def share_as_folder(file: Path) -> None:
+    """Let those read and write a file who may do so with its folder."""
+    file.chmod(file.parent.stat().st_mode & 0o666)
+
+
+def replace_file(file: Path, content: bytes, private: bool = False) -> None:
+    """Write a file at once: a killed process leaves the old one or none.
+
+    Parameters
+    ----------
+    file : Path
+    content : bytes
+    private : bool, default=False
+        Only this user may read it; by default whoever may read the folder's own entries.
+    """
     with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as scratch:
         try:
             scratch.write(content)
             scratch.close()
+            if not private:
+                share_as_folder(Path(scratch.name))
             os.replace(scratch.name, file)
         except BaseException:
             Path(scratch.name).unlink(missing_ok=True)

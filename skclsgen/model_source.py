@@ -37,6 +37,7 @@ from huggingface_hub.errors import (
 from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from .disk_store import share_as_folder
 from .exceptions import ModelNotFoundError, OptionalDependencyError
 
 __all__ = ["DEFAULT_MODEL", "BaseModelInfo", "convert_gguf", "find_base_model"]
@@ -330,7 +331,7 @@ def convert_gguf(file: Path, fingerprint: str, verbose: int = 0) -> Path:
             lm.save_pretrained(new)
             bar.update()
         for written in new.iterdir():  # some for this user's eyes only, too
-            written.chmod(new.stat().st_mode & 0o666)
+            share_as_folder(written)
         try:
             new.rename(target)
         except OSError:

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from skclsgen.disk_store import DiskStore
+from skclsgen.disk_store import DiskStore, replace_file
 from skclsgen.exceptions import FallbackWarning
 
 
@@ -71,3 +71,12 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
         store.keep("aa", b"new")
     assert names(tmp_path) == ["aa"]
     assert store.find("aa") == b"old"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX has permissions of this kind")
+def test_what_is_written_for_all_can_be_read_by_all(tmp_path):
+    tmp_path.chmod(0o755)
+    replace_file(tmp_path / "page", b"")
+    replace_file(tmp_path / "words", b"", private=True)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("page", "words")]
+    assert modes == [0o644, 0o600]

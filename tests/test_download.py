@@ -1,4 +1,5 @@
 import hashlib
+import os
 import socket
 import threading
 import time
@@ -65,6 +66,14 @@ def test_a_file_is_fetched_once(server, tmp_path):
     assert fetch_file(url, sha256(content).upper(), "demo", tmp_path) == file
     assert server.requests == ["/data/big.bin"]
     assert files_below(tmp_path) == ["demo/big.bin"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX has permissions of this kind")
+def test_a_shared_cache_can_be_read_by_others(server, tmp_path):
+    server.files["/file"] = b"content"
+    (tmp_path / "set").mkdir(mode=0o755)
+    target = fetch_file(f"{server.url}/file", None, "set", tmp_path)
+    assert {p.stat().st_mode & 0o777 for p in target.parent.iterdir()} == {0o644}
 
 
 def test_progress_is_shown_on_demand(server, tmp_path, capfd):

@@ -17,7 +17,7 @@ from urllib.request import HTTPRedirectHandler, build_opener
 
 from tqdm.auto import tqdm
 
-from ..disk_store import replace_file
+from ..disk_store import replace_file, share_as_folder
 from ..exceptions import DatasetError
 from ..model_source import cache_folder
 
@@ -150,6 +150,7 @@ def _download(url: str, target: Path, sha256: str | None, timeout: float, verbos
         with os.fdopen(handle, "wb") as stream:
             found = _transfer(url, stream, target, timeout, verbose)
         _check_new(found, url, target, sha256)
+        share_as_folder(Path(scratch))
         os.replace(scratch, target)
     except BaseException:
         Path(scratch).unlink(missing_ok=True)
