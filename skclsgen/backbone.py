@@ -334,5 +334,5 @@ def _load(
         # On CPUs bitsandbytes would pack 4-bit weights for inference, and then they pass no
         # gradients on to the adapters below them.
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+            cast(Any, module).support_avx512bf16_for_cpu = False
     return lm, tokenizer
