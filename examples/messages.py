@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import RocCurveDisplay, brier_score_loss, roc_auc_score
+from sklearn.metrics import auc, brier_score_loss, roc_auc_score, roc_curve
 from sklearn.pipeline import make_pipeline
 
 from skclsgen import CLSGenClassifier
@@ -75,10 +75,10 @@ def draw(probabilities: dict[str, np.ndarray], gold: np.ndarray, file: Path) -> 
     left.set(xlabel="probability of escalate", ylabel="test messages", title="CLSGenClassifier")
     left.legend(title="true label", loc="upper center")
     for (name, scores), colour in zip(probabilities.items(), ("#222222", "#999999"), strict=True):
-        RocCurveDisplay.from_predictions(
-            gold, scores, name=name, ax=right, curve_kwargs={"color": colour}
-        )
+        fallout, recall, _ = roc_curve(gold, scores)
+        right.plot(fallout, recall, color=colour, label=f"{name} ({auc(fallout, recall):.3f})")
     right.plot([0, 1], [0, 1], ":", color="#bbbbbb", zorder=0)
+    right.legend(title="area under the curve", loc="lower right")
     right.set(xlabel="routine messages escalated", ylabel="urgent messages caught", title="ROC")
     figure.savefig(file, dpi=120)
     plt.close(figure)

@@ -21,6 +21,7 @@ from skclsgen.benchmark.settings import Settings
 from skclsgen.benchmark.tasks import load_task
 from skclsgen.datasets import load_messages
 from skclsgen.dual_head import DualHead
+from skclsgen.exceptions import DatasetError
 from skclsgen.lora import LoraSettings
 
 RATIOS = [
@@ -55,6 +56,9 @@ def public_data(tmp_path):
         pd.concat([esnli] * 2).to_csv(tmp_path / "esnli" / file, index=False)
     clinifact = pd.DataFrame(
         {
+            "index": range(len(texts)),
+            "nctId": [f"NCT{row}" for row in range(len(texts))],
+            "PMID": range(len(texts)),
             "claim": texts,
             "article_title": reasons,
             "article_abstract": texts[::-1],
@@ -62,7 +66,7 @@ def public_data(tmp_path):
         }
     )
     (tmp_path / "clinifact").mkdir()
-    for file in ("train.csv", "test.csv"):
+    for file in ("train.csv", "validation.csv", "test.csv"):
         clinifact.to_csv(tmp_path / "clinifact" / file, index=False)
     return tmp_path
 
@@ -102,7 +106,7 @@ def test_quick_form_on_the_real_model(tmp_path):
 
 
 def test_a_task_without_its_folder_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="has no folder 'esnli'"):
+    with pytest.raises(DatasetError, match=r"has no file (test|dev)\.csv"):
         load_task("esnli", tmp_path)
 
 

@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     speed = commands.add_parser(
         "speed", help="ours beside the usual path, in one process, in turns"
     )
-    speed.add_argument("--data", type=Path, help="folder with esnli/ and clinifact/")
+    speed.add_argument("--data", type=Path, help="folder with esnli/ and clinifact/; or fetched")
     speed.add_argument("--only", choices=NAMES, action="append", help="one measurement (repeat)")
     speed.add_argument("--json", type=Path, help="file for everything measured; adds to it")
     speed.add_argument(

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..datasets import load_messages
-from ..inputs import check_texts
+from ..datasets import LabelledTexts, fetch_clinifact, fetch_esnli, load_messages
 
 __all__ = ["TASKS", "Task", "load_task"]
 
-#: Names of the tasks; all but the bundled messages need ``--data``.
+#: Names of the tasks; all but the bundled messages are public data.
 TASKS = ("esnli", "clinifact", "messages")
 
 
@@ -84,29 +83,25 @@ def load_task(name: str, data: Path | None, seed: int = 0) -> Task:
     Parameters
     ----------
     name : {"esnli", "clinifact", "messages"}
-        e-SNLI, entailment against contradiction, 800 rows of ``dev.csv`` and 500 of ``test.csv``
+        e-SNLI, entailment against contradiction, 800 development and 500 test rows
         (https://github.com/OanaMariaCamburu/e-SNLI); CliniFact, does the abstract support the
-        claim, 400 of the 1,260 rows of ``train.csv`` (on all of them the usual path would train
-        for hours) and all of ``test.csv`` (https://github.com/ds4dh/CliniFact); the bundled
+        claim, 400 of the 1,260 training rows (on all of them the usual path would train for
+        hours) and all test rows (https://github.com/ds4dh/CliniFact); the bundled
         messages.
     data : Path or None
-        Folder with ``esnli/`` and ``clinifact/``.
+        Folder with ``esnli/`` and ``clinifact/``, as :func:`~skclsgen.datasets.fetch_esnli` and
+        :func:`~skclsgen.datasets.fetch_clinifact` read them; None fetches them.
     seed : int, default=0
         Draws the rows to learn from.
 
     Raises
     ------
-    ValueError
-        If the task needs ``data`` and there is none.
+    DatasetError
+        If the data are not there, or not to be had.
     """
     if name == "messages":
         return _messages()
-    if data is None or not (data / name).is_dir():
-        raise ValueError(
-            f"--data={data} has no folder {name!r}; give the folder that holds it, or leave the "
-            "measurement out with --only."
-        )
-    return (_esnli if name == "esnli" else _clinifact)(data / name, seed)
+    return (_esnli if name == "esnli" else _clinifact)(data, seed)
 
 
 def _messages() -> Task:
@@ -121,33 +116,24 @@ def _messages() -> Task:
     )
 
 
-def _esnli(folder: Path, seed: int) -> Task:
-    def draw(file: str, rows: int, state: int) -> pd.DataFrame:
-        table = pd.read_csv(folder / file, keep_default_na=False)
-        return table[table["label"].isin(["contradiction", "entailment"])].sample(
-            rows, random_state=state
-        )
+def _esnli(data: Path | None, seed: int) -> Task:
+    def draw(split: str, rows: int, state: int) -> LabelledTexts:
+        return _some(fetch_esnli(split, folder=data and data / "esnli"), rows, state)
 
-    train, test = draw("dev.csv", 800, seed), draw("test.csv", 500, 0)
-    columns = ["premise", "hypothesis"]
-    return Task(
-        "esnli",
-        check_texts(train[columns]),
-        train["label"].tolist(),
-        train["explanation_1"].tolist(),
-        check_texts(test[columns]),
-        test["label"].tolist(),
-    )
+    return _task("esnli", draw("dev", 800, seed), draw("test", 500, 0))
 
 
-def _clinifact(folder: Path, seed: int) -> Task:
-    def read(file: str, rows: int | None = None) -> tuple[list[str], list[str]]:
-        table = pd.read_csv(folder / file, keep_default_na=False)
-        if rows is not None:
-            table = table.sample(min(rows, len(table)), random_state=seed)
-        labels = np.where(table["label"] == 1, "supported", "unsupported").tolist()
-        texts = table[["claim", "article_title", "article_abstract"]]
-        return check_texts(texts), labels
+def _clinifact(data: Path | None, seed: int) -> Task:
+    folder = data and data / "clinifact"
+    train, test = (fetch_clinifact(split, folder=folder) for split in ("train", "test"))
+    return _task("clinifact", _some(train, 400, seed), test)
 
-    (texts, labels), (test_texts, test_labels) = read("train.csv", 400), read("test.csv")
-    return Task("clinifact", texts, labels, None, test_texts, test_labels)
+
+def _some(rows: LabelledTexts, number: int, seed: int) -> LabelledTexts:
+    chosen = pd.Series(range(len(rows))).sample(min(number, len(rows)), random_state=seed)
+    return rows.take(chosen.tolist())
+
+
+def _task(name: str, train: LabelledTexts, test: LabelledTexts) -> Task:
+    reasons = None if train.reasons is None else [reason or "" for reason in train.reasons]
+    return Task(name, train.texts, train.labels, reasons, test.texts, test.labels)

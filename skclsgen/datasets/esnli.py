@@ -108,8 +108,10 @@ def fetch_esnli(
     >>> print(rows.texts[0])
     premise: A dog runs.
     hypothesis: An animal moves.
-    >>> rows.labels, rows.explanations
-    (['entailment'], [['A dog is an animal.', 'Running is moving.']])
+    >>> rows.labels, rows.explanations, rows.reasons
+    (['entailment'], [['A dog is an animal.', 'Running is moving.']], ['A dog is an animal.'])
+
+    To learn from them: ``clf.fit(rows.records, rows.labels, explanations=rows.reasons)``.
     """
     if split not in FILES:
         raise ValueError(f"split={split!r} is none of {', '.join(map(repr, FILES))}; give one.")

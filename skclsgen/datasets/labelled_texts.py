@@ -48,6 +48,8 @@ class LabelledTexts:
     LabelledTexts(2 rows of claim; 1 groups; supported: 1, unsupported: 1)
     >>> rows.take([1]).texts
     ['claim: Rest harms.']
+    >>> LabelledTexts(records, rows.labels, [["It does.", "So they say."], []], rows.groups).reasons
+    ['It does.', None]
     """
 
     records: pd.DataFrame
@@ -80,6 +82,13 @@ class LabelledTexts:
     def texts(self) -> list[str]:
         """The records as the model reads them, lines of ``column: value``."""
         return check_texts(self.records, "records")
+
+    @property
+    def reasons(self) -> list[str | None] | None:
+        """The first explanation of each row, if any, as ``fit(..., explanations=)`` takes them."""
+        if self.explanations is None:
+            return None
+        return [own[0] if own else None for own in self.explanations]
 
     def take(self, indices: Sequence[int] | np.ndarray) -> LabelledTexts:
         """Return some of the rows.

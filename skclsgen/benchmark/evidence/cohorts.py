@@ -45,12 +45,6 @@ class Cohort:
         """Return 1 for the positive label, else 0, shape (rows,), int64."""
         return np.array([int(label == self.positive) for label in part.labels])
 
-    def reasons(self) -> list[str] | None:
-        """Return people's explanation of each training row, if they wrote any."""
-        if self.train.explanations is None:
-            return None
-        return [own[0] if own else "" for own in self.train.explanations]
-
     def funnel(self) -> dict[str, dict[str, int]]:
         """Return how many rows of each label every part has."""
         parts = {"train": self.train, "development": self.development, "test": self.test}

@@ -70,7 +70,7 @@ def _fit(arm: Arm, clf: Any, cohort: Cohort) -> Any:
     texts, labels = cohort.train.texts, cohort.train.labels
     further: dict[str, Any] = {}
     if arm.explained:
-        further["explanations"] = cohort.reasons()
+        further["explanations"] = cohort.train.reasons
     if arm.groups:  # or what was learnt by heart would be chosen, and is judged by other sources
         further[arm.groups] = cohort.train.groups
     return clf.fit(texts, labels, **further)

@@ -163,7 +163,7 @@ def _labels(cohort: Cohort, targets: Sequence[int]) -> list[str]:
 
 def _said_by_people(part: LabelledTexts, positive: str) -> Spoken:
     """The first explanation that people gave of each row's true label."""
-    reasons = [own[0] if own else "" for own in part.explanations or []]
+    reasons = [reason or "" for reason in part.reasons or []]
     labels = [int(label == positive) for label in part.labels]
     return Spoken(part.texts, labels, reasons, [True] * len(reasons))
 
@@ -316,10 +316,10 @@ def _observer(
     settings: EvidenceSettings, cohort: Cohort, label_words: Sequence[str], seed: int
 ) -> CLSGenClassifier | None:
     """Teach a reader to tell labels from people's explanations alone, label words masked."""
-    reasons = cohort.reasons()
+    reasons = cohort.train.reasons
     if reasons is None:
         return None
-    masked = [mask_labels(reason, label_words) or "-" for reason in reasons]
+    masked = [mask_labels(reason or "", label_words) or "-" for reason in reasons]
     reader = classification_only(
         model=settings.model,
         epochs=settings.epochs,
