@@ -292,7 +292,17 @@ class SentenceCNN(ClassifierMixin, TextEstimator):
         return torch.softmax(torch.from_numpy(self._logits(network, ids)), dim=1).numpy()
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of every text, shape (n_samples,)."""
+        """Return the most probable class of every text.
+
+        Parameters
+        ----------
+        X : list, tuple, array or Series of str, or DataFrame, of length n_samples
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Of the same type as the labels given to ``fit``.
+        """
         chosen = self.predict_proba(X).argmax(axis=1)
         return self.classes_[chosen]
 

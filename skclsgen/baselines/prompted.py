@@ -193,7 +193,17 @@ class PromptedClassifier(ClassifierMixin, TextEstimator):
         return softmax(scores.astype(np.float64), axis=1)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of every text, shape (n_samples,)."""
+        """Return the most probable class of every text.
+
+        Parameters
+        ----------
+        X : list, tuple, array or Series of str, or DataFrame, of length n_samples
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Of the same type as the labels given to ``fit``.
+        """
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def release(self) -> None:

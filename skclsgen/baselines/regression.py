@@ -216,17 +216,47 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities of every class, float64 of shape (n_samples, n_classes)."""
+        """Probabilities of every class.
+
+        Parameters
+        ----------
+        X : array or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), float64
+            Columns in the order of ``classes_``; rows sum to 1.
+        """
         check_is_fitted(self)
         return self.regression_.predict_proba(X)
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Logarithms of the probabilities, in nats, float64 of shape (n_samples, n_classes)."""
+        """Logarithms of the probabilities.
+
+        Parameters
+        ----------
+        X : array or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), float64
+            In nats; columns in the order of ``classes_``.
+        """
         check_is_fitted(self)
         return self.regression_.predict_log_proba(X)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of every row, shape (n_samples,)."""
+        """Return the most probable class of every row.
+
+        Parameters
+        ----------
+        X : array or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Of the same type as the labels given to ``fit``.
+        """
         chosen = self.predict_proba(X).argmax(axis=1)
         return self.classes_[chosen]
 

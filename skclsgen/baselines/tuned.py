@@ -27,6 +27,11 @@ def classification_only(**parameters: Any) -> CLSGenClassifier:
     **parameters
         Of :class:`~skclsgen.CLSGenClassifier`, but for ``rationales``.
 
+    Returns
+    -------
+    CLSGenClassifier
+        Not fitted yet.
+
     Examples
     --------
     >>> from skclsgen.baselines import classification_only
@@ -59,6 +64,16 @@ class GenerationOnly(CLSGenClassifier):
     ) -> GenerationOnly:
         """Fit as :meth:`skclsgen.CLSGenClassifier.fit` does.
 
+        Parameters
+        ----------
+        X, y, sample_weight, explanations
+            As there.
+
+        Returns
+        -------
+        GenerationOnly
+            Fitted.
+
         Raises
         ------
         ValueError
@@ -75,7 +90,18 @@ class GenerationOnly(CLSGenClassifier):
     def explain(
         self, X: Any, labels: Any = None, *, max_new_tokens: int | None = None
     ) -> Explanations:
-        """Probabilities and reasons, as :meth:`skclsgen.CLSGenClassifier.explain` gives them."""
+        """Probabilities and reasons, as :meth:`skclsgen.CLSGenClassifier.explain` gives them.
+
+        Parameters
+        ----------
+        X, labels, max_new_tokens
+            As there.
+
+        Returns
+        -------
+        Explanations
+            Probabilities are those of :meth:`predict_proba`.
+        """
         proba = self.predict_proba(X)
         predicted = self.classes_[proba.argmax(axis=1)].tolist()
         found = super().explain(

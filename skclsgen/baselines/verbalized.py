@@ -41,7 +41,16 @@ class VerbalizedReply:
 
 
 def stated_confidence(reply: str) -> float | None:
-    """Return the first number of a reply that can be a probability, in [0, 1]; percents first.
+    """Return the first number of a reply that can be a probability; percents come first.
+
+    Parameters
+    ----------
+    reply : str
+
+    Returns
+    -------
+    float or None
+        In [0, 1]; None if there is no such number.
 
     Examples
     --------
@@ -122,6 +131,11 @@ class VerbalizedConfidence(PromptedClassifier):
         Parameters
         ----------
         X : list, tuple, array or Series of str, or DataFrame, of length n_samples
+
+        Returns
+        -------
+        list of VerbalizedReply
+            In the order of ``X``.
         """
         return self._ask(self._check_texts(X))
 

@@ -105,6 +105,11 @@ def mask_labels(text: str, label_words: Sequence[str], mask: str = "...") -> str
     mask : str, default="..."
         What stands in their place.
 
+    Returns
+    -------
+    str
+        The text, with ``mask`` wherever a label or relative stood, whatever the case.
+
     Examples
     --------
     >>> mask_labels("This entails it: ENTAILMENT.", ["entailment", "contradiction"])
@@ -151,6 +156,11 @@ def alignment_scores(proba: Any, observed: Sequence[int | None]) -> dict[str, fl
         (NaN if all are the same); ``kappa`` of the head's label at 0.5 (NaN if both sides have one
         and the same label throughout); ``agreement`` and ``unparseable``, shares of the rows.
 
+    Raises
+    ------
+    ValueError
+        If the numbers of rows differ or are 0, or an observed label is none of the three.
+
     References
     ----------
     .. [1] Yoon et al., "CLSGen", 2026, https://arxiv.org/abs/2604.11801
@@ -195,6 +205,16 @@ def flip_rate(asked: Sequence[int], observed: Sequence[int | None]) -> float:
         Labels that were forced.
     observed : sequence of int or None
         What the texts say; None follows nothing.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the numbers of rows differ or are 0.
 
     Examples
     --------

@@ -166,6 +166,16 @@ def reliability_curve(y_true: Any, proba: Any, points: int = 101) -> Reliability
     proba : array-like of shape (rows,)
         Probabilities of 1.
     points : int, default=101
+        At which the curve is given, evenly spread over [0, 1].
+
+    Returns
+    -------
+    ReliabilityCurve
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, targets are not 0 or 1, or probabilities are not in [0, 1].
 
     Examples
     --------

@@ -132,6 +132,11 @@ def fluency_scores(
         ``words``, ``repetition``, ``flesch`` (texts without words left out), ``distinct_2``,
         ``empty`` and, where it was given, ``ended``.
 
+    Raises
+    ------
+    ValueError
+        If there are no texts.
+
     Examples
     --------
     >>> fluency_scores(["the cat sat", ""])["empty"]

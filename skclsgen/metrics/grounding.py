@@ -83,10 +83,24 @@ def groundedness_against_null(
 ) -> dict[str, float]:
     """Mean groundedness, its null, and the lift; see :func:`groundedness_lift`.
 
+    Parameters
+    ----------
+    explanations, sources : sequence of str, of length rows
+        What was said, and the text it was said of.
+    repeats : int, default=20
+        Other texts that every explanation is held against for the null.
+    random_state : int, RandomState instance or None, default=None
+        Draws them.
+
     Returns
     -------
     dict of str to float
         ``groundedness``, ``null`` and ``lift``, over explanations with content words.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of explanations and sources differ, or are below two.
 
     Examples
     --------

@@ -72,6 +72,11 @@ def paired_bootstrap(
         Percentile interval; the p-value is twice the smaller share of resamples on either side of
         0, one added to both counts.
 
+    Raises
+    ------
+    ValueError
+        If the arrays' lengths differ, or the statistic is NaN for every resample.
+
     References
     ----------
     .. [1] Efron, Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 13 and 16
@@ -134,6 +139,11 @@ def permutation_test(
     Comparison
         Of the mean of a minus the mean of b; two-sided.
 
+    Raises
+    ------
+    ValueError
+        If the values' shapes differ, or there are none.
+
     References
     ----------
     .. [1] Good, "Permutation, Parametric and Bootstrap Tests of Hypotheses", 2005, chapter 3
@@ -186,6 +196,11 @@ def non_inferior(
     -------
     Comparison
         ``difference`` is the mean rise; ``p_value`` is one-sided, of a rise by ``margin`` or more.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two differences, or the margin is not above 0.
 
     References
     ----------

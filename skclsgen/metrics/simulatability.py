@@ -54,9 +54,22 @@ def leakage_adjusted_simulatability(
 
 
 def las_terms(targets: Any, from_text: Any, from_explanation: Any, from_both: Any) -> np.ndarray:
-    """Each row's part of the score, shape (rows,), float64; their mean is ``las``.
+    """Each row's part of leakage-adjusted simulatability, for paired tests.
 
-    For paired tests. The parameters are those of :func:`leakage_adjusted_simulatability`.
+    Parameters
+    ----------
+    targets, from_text, from_explanation, from_both : array-like of shape (rows,)
+        As for :func:`leakage_adjusted_simulatability`.
+
+    Returns
+    -------
+    ndarray of shape (rows,), float64
+        Their mean is ``las``.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of rows differ or are 0.
 
     Examples
     --------
@@ -88,6 +101,11 @@ def simulatability_gains(targets: Any, from_text: Any, from_both: Any) -> np.nda
     -------
     ndarray of shape (rows,), float64
         1 where the explanation made the guess right, -1 where it made it wrong, else 0.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of rows differ or are 0.
 
     Examples
     --------
