@@ -311,16 +311,14 @@ def class_indices(labels: Any, classes: np.ndarray, n_texts: int) -> list[int]:
     InvalidLabelsError
         If a label is not among ``classes``, or their number is not ``n_texts``.
     """
-    single = isinstance(labels, (str, bytes)) or np.ndim(labels) == 0
-    # Scalars of NumPy hash as the labels they stand for; arrays of no dimension do not.
-    values = [labels[()] if isinstance(labels, np.ndarray) else labels] * n_texts
-    if not single:
-        values = list(labels)
-        if np.ndim(values[0] if values else 0):
-            raise InvalidLabelsError(
-                f"labels has {np.ndim(labels)} dimensions; pass one label per text, or a single "
-                "one for all."
-            )
+    dimensions = np.ndim(labels)
+    if dimensions > 1:
+        raise InvalidLabelsError(
+            f"labels has {dimensions} dimensions; pass one label per text, or a single one for all."
+        )
+    if isinstance(labels, np.ndarray) and not dimensions:
+        labels = labels[()]  # the label itself
+    values = list(labels) if dimensions else [labels] * n_texts
     if len(values) != n_texts:
         raise InvalidLabelsError(
             f"X has {n_texts} texts but labels has {len(values)}; pass one label per text, or a "

@@ -11,7 +11,7 @@ from skclsgen.exceptions import (
     InvalidLabelsError,
     InvalidTextError,
 )
-from skclsgen.inputs import check_labels, check_texts, label_words
+from skclsgen.inputs import check_labels, check_texts, class_indices, label_words
 
 TEXTS = ["good day", "bad day", "good night", "bad night"]
 Y = [1, 0, 1, 0]
@@ -268,3 +268,11 @@ def test_columns_at_predict_must_be_those_of_fit(quick):
     assert not hasattr(clf, "n_features_in_")
     with pytest.raises(InvalidTextError, match="but fit was given texts"):
         clf.predict(X)
+
+
+def test_labels_to_explain_have_one_dimension_at_most():
+    classes = np.array(["a", "b"])
+    assert class_indices(np.array("b"), classes, 2) == class_indices("b", classes, 2) == [1, 1]
+    assert class_indices(np.array(["b", "a"]), classes, 2) == [1, 0]
+    with pytest.raises(InvalidLabelsError, match="labels has 2 dimensions; pass one label per"):
+        class_indices(np.array([["b"], ["a"]]), classes, 2)
