@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from .inputs import check_same_columns, check_texts, column_names
 
-__all__ = ["TextEstimator"]
+__all__ = ["TextClassifier", "TextEstimator"]
 
 
 class TextEstimator(BaseEstimator):
@@ -53,3 +54,34 @@ class TextEstimator(BaseEstimator):
         tags.input_tags.two_d_array = False
         tags.input_tags.string = True
         return tags
+
+
+class TextClassifier(ClassifierMixin, TextEstimator):
+    """Takes the most probable class of every text.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    """
+
+    classes_: np.ndarray
+
+    @abstractmethod
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities of every class, in the order of ``classes_``."""
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable class of every text.
+
+        Parameters
+        ----------
+        X : list, tuple, array or Series of str, or DataFrame, of length n_samples
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Of the same type as the labels given to ``fit``.
+        """
+        chosen = self.predict_proba(X).argmax(axis=1)  # first: it says if nothing is fitted
+        return self.classes_[chosen]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.special import softmax
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_score
 
@@ -321,6 +322,13 @@ def test_the_real_model_knows_something_before_any_training():
     asked = VerbalizedConfidence().fit(train.texts[:20], train.labels[:20])
     replies = asked.ask(test.texts[:8])
     assert all(reply.text for reply in replies)
+
+
+@each
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+def test_before_fit(name, method, tiny):
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        getattr(made(name, tiny), method)(["smoke"])
 
 
 def test_columns_at_predict_must_be_those_of_fit(tiny):

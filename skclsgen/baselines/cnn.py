@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import ClassifierMixin
 from sklearn.utils import check_random_state
 from torch import nn
 from tqdm.auto import tqdm
@@ -19,7 +18,7 @@ from ..backbone import resolve_device
 from ..exceptions import TrainingDivergedError
 from ..inputs import check_texts
 from ..parameters import Bound, check_number
-from ..text_estimator import TextEstimator
+from ..text_estimator import TextClassifier
 from ..training import seeded
 from .cnn_network import ConvolutionalNetwork, batches, numbers, split, vocabulary
 from .regression import WORD_PATTERN, check_class_labels
@@ -44,7 +43,7 @@ BOUNDS = {
 }
 
 
-class SentenceCNN(ClassifierMixin, TextEstimator):
+class SentenceCNN(TextClassifier):
     """Kim's convolutional network over words, the variant with random embeddings (CNN-rand) [1]_.
 
     As in the paper: filters of three widths, their maxima over the text, dropout, a linear layer
@@ -290,21 +289,6 @@ class SentenceCNN(ClassifierMixin, TextEstimator):
         ids = numbers([self._words(text) for text in self._check_texts(X)], self.vocabulary_)
         network = self._network.to(resolve_device(self.device))
         return torch.softmax(torch.from_numpy(self._logits(network, ids)), dim=1).numpy()
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of every text.
-
-        Parameters
-        ----------
-        X : list, tuple, array or Series of str, or DataFrame, of length n_samples
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Of the same type as the labels given to ``fit``.
-        """
-        chosen = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[chosen]
 
     @torch.no_grad()
     def _logits(self, network: ConvolutionalNetwork, ids: Sequence[Sequence[int]]) -> np.ndarray:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.special import softmax
-from sklearn.base import ClassifierMixin
 from tqdm.auto import tqdm
 
 from .. import inputs
@@ -21,7 +20,7 @@ from ..likelihood import choice_log_likelihoods
 from ..packed_model import PackedModel
 from ..prompt import ANSWER_CUE, PromptEncoder, default_instruction
 from ..reading import batches_by_length
-from ..text_estimator import TextEstimator
+from ..text_estimator import TextClassifier
 from .regression import check_class_labels
 
 __all__ = ["PromptedClassifier", "Question"]
@@ -101,7 +100,7 @@ class Question:
         return [found[row] for row in range(len(prompts))]
 
 
-class PromptedClassifier(ClassifierMixin, TextEstimator):
+class PromptedClassifier(TextClassifier):
     """Base class of classifiers that put a question to the untuned base model.
 
     ``fit`` notes the labels; what a subclass learns besides, it learns in ``_learn``.
@@ -191,20 +190,6 @@ class PromptedClassifier(ClassifierMixin, TextEstimator):
         """
         scores = self._scores(self._check_texts(X))
         return softmax(scores.astype(np.float64), axis=1)
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of every text.
-
-        Parameters
-        ----------
-        X : list, tuple, array or Series of str, or DataFrame, of length n_samples
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Of the same type as the labels given to ``fit``.
-        """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def release(self) -> None:
         """Let go of the base model; it comes back when needed."""

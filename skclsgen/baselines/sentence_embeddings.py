@@ -8,7 +8,7 @@ import tempfile
 from typing import Any
 
 import numpy as np
-from sklearn.base import ClassifierMixin, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags, check_random_state
@@ -18,7 +18,7 @@ from transformers import PrinterCallback, TrainerCallback
 from ..backbone import resolve_device
 from ..inputs import check_texts
 from ..parameters import Bound, check_number
-from ..text_estimator import TextEstimator
+from ..text_estimator import TextClassifier, TextEstimator
 from .encoders import check_packages, embed, load_encoder, own_randomness, quiet_setfit
 from .regression import check_class_labels, regression_on
 
@@ -164,7 +164,7 @@ class Progress(TrainerCallback):
         self.bar.update()
 
 
-class SetFitClassifier(ClassifierMixin, TextEstimator):
+class SetFitClassifier(TextClassifier):
     """SetFit: an encoder tuned on pairs of texts, and logistic regression on its embeddings [1]_.
 
     The encoder learns that two texts of the same class have cosine similarity 1 and two of
@@ -324,21 +324,6 @@ class SetFitClassifier(ClassifierMixin, TextEstimator):
         """
         texts = self._check_texts(X)
         return self.head_.predict_proba(embed(self._live_encoder(), texts, self.batch_size))
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of every text.
-
-        Parameters
-        ----------
-        X : list, tuple, array or Series of str, or DataFrame, of length n_samples
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Of the same type as the labels given to ``fit``.
-        """
-        chosen = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[chosen]
 
     def _live_encoder(self) -> Any:
         if "_tuned" in self.__dict__:
