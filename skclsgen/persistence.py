@@ -1,8 +1,8 @@
 """Save and load a fitted classifier as a folder of safetensors and JSON.
 
-The folder holds ``tensors.safetensors`` (adapters and head) and ``classifier.json`` (parameters,
-classes, what base model they belong to, and a checksum over both files). The base model is not in
-it. Nothing in either file is ever executed.
+The folder holds ``tensors-*.safetensors`` (adapters and head; the name tells the content) and
+``classifier.json`` (parameters, classes, what base model they belong to, checksums of both files).
+The base model is not in it. Nothing in either file is ever executed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,8 +46,10 @@ FITTED = (
     "base_model_",
 )
 
-FORMAT = 1
-TENSORS, SETTINGS = "tensors.safetensors", "classifier.json"
+FORMAT = 2
+SETTINGS = "classifier.json"
+#: Of the tensors, named by what is in them: a folder is saved anew without touching what it held.
+TENSORS = "tensors-{}.safetensors"
 #: How folders begin in which a save is prepared; a killed process leaves its own behind.
 SCRATCH = ".saving-"
 
@@ -163,12 +166,12 @@ def write_folder(
     settings: Mapping[str, Any],
     tensors: Mapping[str, torch.Tensor],
 ) -> None:
-    """Write both files; a new folder appears whole or not at all.
+    """Write both files; the folder holds the new classifier whole, or what it held before.
 
     Parameters
     ----------
     folder : path
-        New, empty, or an earlier saved classifier, whose files are replaced.
+        New, empty, or an earlier saved classifier, which is replaced.
     settings : mapping
         JSON-serialisable, see :func:`encode_value`.
     tensors : mapping of str to tensor
@@ -180,27 +183,31 @@ def write_folder(
     """
     target = Path(folder).expanduser().absolute()
     existing = target.is_dir()
-    names = [p.name for p in target.iterdir()] if existing else []
-    strangers = [n for n in names if n not in (TENSORS, SETTINGS) and not n.startswith(SCRATCH)]
-    if strangers or (target.exists() and not existing):
+    names = [path.name for path in target.iterdir()] if existing else []
+    earlier = [name for name in names if fnmatch(name, TENSORS.format("*"))]
+    strangers = set(names) - {SETTINGS, *earlier}
+    if any(not name.startswith(SCRATCH) for name in strangers) or target.is_file():
         raise SavedModelError(
             f"{target} exists and is not a saved classifier; choose a new folder."
         )
     blob = dump_tensors(dict(tensors))
-    body = {"format": FORMAT, **settings}
-    document = {"checksum": _checksum(body, blob), **body}
+    body = {"format": FORMAT, "tensors": hashlib.sha256(blob).hexdigest(), **settings}
+    document = {"checksum": _checksum(body), **body}
     target.parent.mkdir(parents=True, exist_ok=True)
     # A folder that is there may be a mount point or somebody's working directory: it stays.
     scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=target if existing else target.parent))
     try:
         new = scratch / "new"
         new.mkdir()
-        (new / TENSORS).write_bytes(blob)
+        name = _tensors_name(body)
+        (new / name).write_bytes(blob)
         text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
         (new / SETTINGS).write_text(text, encoding="utf-8")
         if existing:
-            for name in (TENSORS, SETTINGS):  # stopped in between, the checksum tells
-                (new / name).replace(target / name)
+            (new / name).replace(target / name)
+            (new / SETTINGS).replace(target / SETTINGS)  # from here on it is the new one
+            for old in set(earlier) - {name}:
+                (target / old).unlink(missing_ok=True)
         else:
             new.rename(target)
     finally:
@@ -215,23 +222,11 @@ def read_folder(
     Raises
     ------
     SavedModelError
-        If a file is missing, cannot be read, was truncated or changed, or is of a newer format.
+        If a file is missing, cannot be read, was truncated or changed, or is of another format.
     """
     source = Path(folder).expanduser()
     try:
-        document = json.loads((source / SETTINGS).read_text(encoding="utf-8"))
-        blob = (source / TENSORS).read_bytes()
-    except FileNotFoundError as error:
-        missing = Path(str(error.filename)).name
-        raise SavedModelError(
-            f"{source} is not a saved classifier: {missing} is missing; give the folder that "
-            "save() wrote."
-        ) from None
-    except OSError as error:
-        raise SavedModelError(
-            f"{source} cannot be read ({error.strerror or error}); give a folder that save() "
-            "wrote and that you may read."
-        ) from error
+        document = json.loads(_content(source / SETTINGS))
     except ValueError as error:
         raise SavedModelError(
             f"{source} cannot be read ({type(error).__name__}); it is damaged, so save the "
@@ -242,8 +237,9 @@ def read_folder(
             f"{source} has no settings of format {FORMAT}; load it with the version of skclsgen "
             "that saved it."
         )
-    stated = document.pop("checksum", None)
-    if stated != _checksum(document, blob):
+    intact = document.pop("checksum", None) == _checksum(document)
+    blob = _content(source / _tensors_name(document)) if intact else b""
+    if not intact or document["tensors"] != hashlib.sha256(blob).hexdigest():
         raise SavedModelError(
             f"{source} was changed or damaged after it was saved (its checksum differs); restore "
             "the folder from a copy or save the classifier again."
@@ -254,9 +250,35 @@ def read_folder(
         raise SavedModelError(f"{source} has unreadable tensors; save it again.") from error
 
 
-def _checksum(body: Mapping[str, Any], blob: bytes) -> str:
-    canonical = json.dumps(body, sort_keys=True, ensure_ascii=True).encode()
-    return hashlib.sha256(canonical + b"\0" + hashlib.sha256(blob).digest()).hexdigest()
+def _content(file: Path) -> bytes:
+    """Return the content of a file of a saved folder.
+
+    Raises
+    ------
+    SavedModelError
+        If it is missing or may not be read.
+    """
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise SavedModelError(
+            f"{file.parent} is not a saved classifier: {file.name} is missing; give the folder "
+            "that save() wrote."
+        ) from None
+    except OSError as error:
+        raise SavedModelError(
+            f"{file.parent} cannot be read ({error.strerror or error}); give a folder that save() "
+            "wrote and that you may read."
+        ) from error
+
+
+def _tensors_name(body: Mapping[str, Any]) -> str:
+    return TENSORS.format(body["tensors"][:16])
+
+
+def _checksum(body: Mapping[str, Any]) -> str:
+    canonical = json.dumps(body, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def encode_value(value: Any, name: str) -> Any:

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,15 @@ from skclsgen.baselines import GenerationOnly
 from skclsgen.exceptions import BaseModelMismatchError, SavedModelError
 from skclsgen.persistence import decode_value, encode_value
 
+#: How the files of a saved folder are named.
+FILES = ("classifier.json", "tensors-*.safetensors")
+
+
+def the(folder, pattern):
+    """Return the only file of a name."""
+    (file,) = folder.glob(pattern)
+    return file
+
 
 @pytest.fixture
 def saved(quick, data, tmp_path):
@@ -20,7 +30,7 @@ def saved(quick, data, tmp_path):
 
 
 def test_folder_holds_two_readable_files(saved):
-    assert sorted(p.name for p in saved.iterdir()) == ["classifier.json", "tensors.safetensors"]
+    assert set(saved.iterdir()) == {the(saved, name) for name in FILES}
     document = json.loads((saved / "classifier.json").read_text())
     assert document["versions"].keys() == {"skclsgen", "scikit-learn", "torch", "transformers"}
     assert not [p for p in saved.parent.iterdir() if p.name.startswith(".")]
@@ -31,10 +41,11 @@ def test_missing_folder(tmp_path):
         CLSGenClassifier.load(tmp_path / "none")
 
 
-@pytest.mark.parametrize("name", ["classifier.json", "tensors.safetensors"])
+@pytest.mark.parametrize("name", FILES)
 def test_missing_file(saved, name):
-    (saved / name).unlink()
-    with pytest.raises(SavedModelError, match=f"{name} is missing"):
+    file = the(saved, name)
+    file.unlink()
+    with pytest.raises(SavedModelError, match=f"{file.name} is missing"):
         CLSGenClassifier.load(saved)
 
 
@@ -50,18 +61,20 @@ def test_what_may_not_be_read_is_not_called_damaged(saved, monkeypatch):
         CLSGenClassifier.load(saved)
 
 
-@pytest.mark.parametrize("name", ["classifier.json", "tensors.safetensors"])
+@pytest.mark.parametrize("name", FILES)
 def test_truncated_file(saved, name):
-    content = (saved / name).read_bytes()
-    (saved / name).write_bytes(content[: len(content) // 2])
+    file = the(saved, name)
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
     with pytest.raises(SavedModelError, match="damaged"):
         CLSGenClassifier.load(saved)
 
 
 def test_tampered_tensors(saved):
-    content = bytearray((saved / "tensors.safetensors").read_bytes())
+    file = the(saved, "tensors-*")
+    content = bytearray(file.read_bytes())
     content[-3] ^= 1
-    (saved / "tensors.safetensors").write_bytes(content)
+    file.write_bytes(content)
     with pytest.raises(SavedModelError, match="checksum differs"):
         CLSGenClassifier.load(saved)
 
@@ -118,20 +131,38 @@ def test_a_folder_that_is_there_stays(saved, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "here")
     for _ in range(2):  # empty, then an earlier classifier
         clf.save(".")
-        assert sorted(os.listdir(".")) == ["classifier.json", "tensors.safetensors"]
+        assert len(os.listdir(".")) == len(FILES)
     assert CLSGenClassifier.load(".").classes_.tolist() == clf.classes_.tolist()
 
 
-def test_save_stopped_between_its_files_is_noticed_and_can_be_repeated(saved, quick, data):
+def test_save_stopped_between_its_files_leaves_the_old_one(saved, quick, data, monkeypatch):
     texts, labels, test = data
+    before = CLSGenClassifier.load(saved).predict_proba(test)
     clf = CLSGenClassifier(**{**quick, "random_state": 1}).fit(texts, labels)
-    clf.save(saved.parent / "other")
-    (saved.parent / "other" / "tensors.safetensors").replace(saved / "tensors.safetensors")
+    move = Path.replace
+
+    def killed(self, target):
+        if self.name == "classifier.json":
+            raise KeyboardInterrupt
+        return move(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            clf.save(saved)
     (saved / ".saving-killed").mkdir()
-    with pytest.raises(SavedModelError, match="checksum differs"):
-        CLSGenClassifier.load(saved)
-    clf.save(saved)
+    assert len(list(saved.glob("tensors-*"))) == 2
+    assert (CLSGenClassifier.load(saved).predict_proba(test) == before).all()
+    clf.save(saved)  # again, and nothing but its own files is left
     assert (CLSGenClassifier.load(saved).predict_proba(test) == clf.predict_proba(test)).all()
+    assert len(list(saved.glob("tensors-*"))) == 1
+
+
+def test_the_same_classifier_is_saved_twice(saved):
+    clf = CLSGenClassifier.load(saved)
+    clf.save(saved)
+    assert len(list(saved.iterdir())) == len(FILES)
+    assert CLSGenClassifier.load(saved).classes_.tolist() == clf.classes_.tolist()
 
 
 def test_other_base_model_is_refused(saved, tmp_path):
