@@ -270,9 +270,11 @@ def test_the_probe_reads_the_models_own_states(tiny, data, packs, monkeypatch):
         ids = torch.tensor([[*question.encoder.prefix_ids, *prompt]])
         with torch.no_grad():
             out = base.lm.get_decoder()(ids, output_hidden_states=True)
-        for own, layer in zip(features, (1, 3), strict=True):
-            expected = out.hidden_states[layer][0, -1].numpy()
-            np.testing.assert_allclose(own[row], expected, atol=1e-5)
+        for share, layer in ((1 / 3, 1), (1.0, 3)):
+            states = out.hidden_states[layer][0].numpy()
+            np.testing.assert_allclose(features[share, "last"][row], states[-1], atol=1e-5)
+            mean = states[-len(prompt) :].mean(axis=0)
+            np.testing.assert_allclose(features[share, "mean"][row], mean, atol=1e-5)
     assert clf.layer_ in (1 / 3, 1.0)
 
 
@@ -289,26 +291,35 @@ def test_the_probe_holds_sources_out_as_wholes(tiny, data, monkeypatch):
 
     monkeypatch.setattr(regression, "held_out_folds", listen)
     clf = LinearProbe(tiny, random_state=0).fit(texts, labels, groups=groups)
-    assert len(met) == 5 * len(clf.layers)
+    assert len(met) == 5 * len(clf.layers) * len(clf.pooling)
     assert not any(set(groups[a]) & set(groups[b]) for a, b in met)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         LinearProbe(tiny).fit(texts, labels, groups=groups[1:])
 
 
-def test_the_probe_takes_the_layer_that_does_best_on_held_out_rows(tiny, data, monkeypatch):
+def test_the_probe_takes_what_does_best_on_held_out_rows(tiny, data, monkeypatch):
     texts, labels, _ = data
     rng = np.random.default_rng(0)
-    known = np.searchsorted(np.unique(labels), labels)[:, None]
+    known = np.searchsorted(np.unique(labels), labels)
 
     def features(self, texts):
-        noise = [rng.normal(size=(len(texts), 3)) for _ in self.layers]
-        noise[1][:, 0] += 3 * known[: len(texts), 0]
+        choices = [(layer, pooling) for layer in self.layers for pooling in self.pooling]
+        noise = {choice: rng.normal(size=(len(texts), 3)) for choice in choices}
+        noise[0.5, "mean"][:, 0] += 3 * known[: len(texts)]
         return noise
 
     monkeypatch.setattr(LinearProbe, "_features", features)
-    assert LinearProbe(tiny, random_state=0).fit(texts, labels).layer_ == 0.5
+    clf = LinearProbe(tiny, random_state=0).fit(texts, labels)
+    assert (clf.layer_, clf.pooling_) == (0.5, "mean")
     few = LinearProbe(tiny, random_state=0).fit(texts[:3], ["a", "a", "b"])
-    assert few.layer_ == 1.0
+    assert (few.layer_, few.pooling_) == (1.0, "last")
+
+
+@pytest.mark.parametrize("pooling", [(), ("max",), "mean"])
+def test_unknown_pooling_is_refused(tiny, data, pooling):
+    texts, labels, _ = data
+    with pytest.raises(ValueError, match="must hold 'last', 'mean' or both"):
+        LinearProbe(tiny, pooling=pooling).fit(texts, labels)
 
 
 @pytest.mark.real

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,11 @@ __all__ = ["LinearProbe"]
 
 
 class LinearProbe(PromptedClassifier):
-    """Logistic regression on the base model's hidden state at the decision token [1]_.
+    """Logistic regression on the base model's hidden states [1]_.
 
     The prompt is that of :class:`~skclsgen.CLSGenClassifier`; nothing in the model is trained.
-    Layer and penalty are chosen together, by the log-loss of held-out rows; where a class has too
-    few rows to hold any out, it is the last layer.
+    Layer, pooling and penalty are chosen together, by the log-loss of held-out rows; where a class
+    has too few rows to hold any out, they are the last layer and the first pooling.
 
     Parameters
     ----------
@@ -34,6 +35,10 @@ class LinearProbe(PromptedClassifier):
         Base model, as for :class:`~skclsgen.CLSGenClassifier`.
     layers : tuple of float, default=(0.25, 0.5, 0.75, 1.0)
         Depths to choose from, as shares of the layers; 1 is behind the final norm.
+    pooling : tuple of {"last", "mean"}, default=("last", "mean")
+        What of a prompt's states to choose from: the one at the decision token, where two texts are
+        told apart, or the mean over all tokens behind the shared instruction, where a long text's
+        words show.
     label_names, max_length, device, dtype, verbose
         As for :class:`~skclsgen.CLSGenClassifier`.
     random_state : int, RandomState instance or None, default=None
@@ -45,6 +50,8 @@ class LinearProbe(PromptedClassifier):
         The labels, sorted.
     layer_ : float
         The depth that was chosen.
+    pooling_ : {"last", "mean"}
+        The pooling that was chosen.
 
     References
     ----------
@@ -64,6 +71,7 @@ class LinearProbe(PromptedClassifier):
         model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
         layers: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0),
+        pooling: tuple[str, ...] = ("last", "mean"),
         label_names: Mapping[Any, str] | None = None,
         max_length: int | None = None,
         device: str = "auto",
@@ -80,10 +88,11 @@ class LinearProbe(PromptedClassifier):
             verbose=verbose,
         )
         self.layers = layers
+        self.pooling = pooling
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> LinearProbe:
-        """Read the texts, choose layer and penalty, and fit with them.
+        """Read the texts, choose layer, pooling and penalty, and fit with them.
 
         Parameters
         ----------
@@ -92,7 +101,7 @@ class LinearProbe(PromptedClassifier):
         y : array-like of shape (n_samples,)
             Labels of any type, at least two.
         groups : array-like of shape (n_samples,), default=None
-            Sources of the rows, each held out as a whole when layer and penalty are chosen.
+            Sources of the rows, each held out as a whole when the choice is made.
 
         Returns
         -------
@@ -104,48 +113,69 @@ class LinearProbe(PromptedClassifier):
         ValueError
             If an argument cannot be used; see :mod:`skclsgen.exceptions`.
         """
+        if not self.pooling or not set(self.pooling) <= set(POOLING):
+            raise ValueError(f"pooling={self.pooling!r} must hold 'last', 'mean' or both.")
         texts, labels = self._note(X, y)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         if groups is not None:  # before anything is read
             check_consistent_length(texts, groups)
-        fitted = [
-            regression_on(StandardScaler(), random_state=seed).fit(
+        fitted = {
+            choice: regression_on(StandardScaler(), random_state=seed).fit(
                 features, labels, regression__groups=groups
             )
-            for features in self._features(texts)
-        ]
-        scores = [pipeline["regression"].held_out_likelihood_ for pipeline in fitted]
-        best = -1 if np.isnan(scores).any() else int(np.argmax(scores))
-        self.layer_, self._regression = self.layers[best], fitted[best]
+            for choice, features in self._features(texts).items()
+        }
+        scores = {choice: own["regression"].held_out_likelihood_ for choice, own in fitted.items()}
+        best = self.layers[-1], self.pooling[0]
+        if np.isfinite(list(scores.values())).all():
+            best = max(scores, key=scores.__getitem__)
+        (self.layer_, self.pooling_), self._regression = best, fitted[best]
         return self
 
     def _scores(self, texts: list[str]) -> np.ndarray:
-        chosen = self._features(texts)[list(self.layers).index(self.layer_)]
+        chosen = self._features(texts)[self.layer_, self.pooling_]
         return log_softmax(self._regression.predict_log_proba(chosen), axis=1)
 
-    def _features(self, texts: list[str]) -> list[np.ndarray]:
-        """Hidden states at the decision token by layer, each of shape (texts, width), float32."""
+    def _features(self, texts: list[str]) -> dict[tuple[float, str], np.ndarray]:
+        """Pooled states by layer and pooling, each of shape (texts, width), float32."""
         question = self._question()
         prompts = question.encoder.encode(texts)
-        found: list[list[np.ndarray]] = [[] for _ in self.layers]
+        found: dict[tuple[float, str], list[np.ndarray]] = {
+            choice: [] for choice in product(self.layers, self.pooling)
+        }
         order: list[int] = []
         with self._bar(len(prompts), "reading") as bar:
             for batch in batches_by_length([len(prompt) for prompt in prompts]):
                 rows = question.model.pack([(prompts[row], ()) for row in batch])
-                states = _decision_states(question, rows, self.layers)
-                for own, part in zip(found, states, strict=True):
-                    own.append(part.float().cpu().numpy())
+                states = dict(zip(self.layers, _states(question, rows, self.layers), strict=True))
+                for (layer, pooling), own in found.items():
+                    own.append(POOLING[pooling](states[layer], rows).float().cpu().numpy())
                 order += batch
                 bar.update(len(batch))
         back = np.argsort(order)
-        return [np.concatenate(own)[back] for own in found]
+        return {choice: np.concatenate(own)[back] for choice, own in found.items()}
+
+
+def _last(states: torch.Tensor, rows: PackedRows) -> torch.Tensor:
+    """States where the prompts end, shape (rows, width)."""
+    return states[rows.decisions()]
+
+
+def _mean(states: torch.Tensor, rows: PackedRows) -> torch.Tensor:
+    """Means over the tokens of each row, shape (rows, width), float32."""
+    return torch.stack([own.float().mean(dim=0) for own in states.split(rows.lengths)])
+
+
+#: Ways from the states of packed prompts to one vector a row.
+POOLING: dict[str, Callable[[torch.Tensor, PackedRows], torch.Tensor]] = {
+    "last": _last,
+    "mean": _mean,
+}
 
 
 @torch.no_grad()
-def _decision_states(
-    question: Question, rows: PackedRows, layers: tuple[float, ...]
-) -> list[torch.Tensor]:
-    """Return the states of several layers where the prompts end, each of shape (rows, width)."""
+def _states(question: Question, rows: PackedRows, layers: tuple[float, ...]) -> list[torch.Tensor]:
+    """Return the states of several layers, each of shape (tokens, width)."""
     met: list[tuple[torch.Tensor, ...]] = []
 
     def all_layers(_: slice, **inputs: Any) -> torch.Tensor:
@@ -156,7 +186,6 @@ def _decision_states(
 
     question.model.run(rows, all_layers)
     depth = len(met[0]) - 1
-    places = rows.decisions()
     # Rows that cannot be packed come one by one, each with filler behind it or none.
     parts = [rows.lengths] if question.base.packs else [[length] for length in rows.lengths]
     return [
@@ -165,6 +194,6 @@ def _decision_states(
                 states[round(layer * depth)][0, : sum(part)]
                 for states, part in zip(met, parts, strict=True)
             ]
-        )[places]
+        )
         for layer in layers
     ]

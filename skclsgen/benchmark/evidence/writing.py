@@ -223,7 +223,7 @@ def _simulatability(
         return unknown, unknown, {"las": np.nan}
     guesses = []
     for show in (_text_only, _reason_only, _both):
-        simulator = LinearProbe(settings.model, layers=(0.75,), random_state=0)
+        simulator = LinearProbe(settings.model, layers=(0.75,), pooling=("last",), random_state=0)
         simulator.fit(show(development), ["yes" if label else "no" for label in development.labels])
         guesses.append((simulator.predict(show(judged)) == "yes").astype(int))
     by_text, _, by_both = guesses
