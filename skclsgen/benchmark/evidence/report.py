@@ -123,10 +123,10 @@ def _rows(evidence: Evidence) -> str:
         f"number of epochs, {evidence.settings.epochs}, and the package's defaults, chosen for the "
         "joint model on other e-SNLI rows, but that nothing holds the language of generation-only "
         "tuning. Trainer has the defaults of its documentation. The probe, the CNN and the "
-        "regressions choose layer, epochs or penalty on the rows to learn from, sources held out "
-        f"as wholes. The sampling arms have {evidence.settings.samples} replies a text, the "
-        f"comparing ones {evidence.settings.opponents} opponents, SetFit {PAIRS_PER_TEXT} pairs a "
-        "text: fewer than their defaults, for time's sake. Beyond that nothing was tuned."
+        "regressions choose layer, pooling, epochs or penalty on the rows to learn from, sources "
+        f"held out as wholes. The sampling arms have {evidence.settings.samples} replies a text, "
+        f"the comparing ones {evidence.settings.opponents} opponents, SetFit {PAIRS_PER_TEXT} "
+        "pairs a text: fewer than their defaults, for time's sake. Beyond that nothing was tuned."
     )
 
 
