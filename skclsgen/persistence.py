@@ -49,7 +49,7 @@ FITTED = (
 FORMAT = 2
 SETTINGS = "classifier.json"
 #: Of the tensors, named by what is in them: a folder is saved anew without touching what it held.
-TENSORS = "tensors-{}.safetensors"
+TENSORS, DIGITS = "tensors-{}.safetensors", 16
 #: How folders begin in which a save is prepared; a killed process leaves its own behind.
 SCRATCH = ".saving-"
 
@@ -184,9 +184,9 @@ def write_folder(
     target = Path(folder).expanduser().absolute()
     existing = target.is_dir()
     names = [path.name for path in target.iterdir()] if existing else []
-    earlier = [name for name in names if fnmatch(name, TENSORS.format("*"))]
-    strangers = set(names) - {SETTINGS, *earlier}
-    if any(not name.startswith(SCRATCH) for name in strangers) or target.is_file():
+    earlier = {name for name in names if fnmatch(name, TENSORS.format("[0-9a-f]" * DIGITS))}
+    strangers = [n for n in names if n not in {SETTINGS, *earlier} and not n.startswith(SCRATCH)]
+    if strangers or (target.exists() and not existing):
         raise SavedModelError(
             f"{target} exists and is not a saved classifier; choose a new folder."
         )
@@ -206,7 +206,7 @@ def write_folder(
         if existing:
             (new / name).replace(target / name)
             (new / SETTINGS).replace(target / SETTINGS)  # from here on it is the new one
-            for old in set(earlier) - {name}:
+            for old in earlier - {name}:
                 (target / old).unlink(missing_ok=True)
         else:
             new.rename(target)
@@ -273,7 +273,7 @@ def _content(file: Path) -> bytes:
 
 
 def _tensors_name(body: Mapping[str, Any]) -> str:
-    return TENSORS.format(body["tensors"][:16])
+    return TENSORS.format(body["tensors"][:DIGITS])
 
 
 def _checksum(body: Mapping[str, Any]) -> str:

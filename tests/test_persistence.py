@@ -101,7 +101,9 @@ def test_saving_replaces_only_a_saved_classifier(saved, quick, data, tmp_path):
     assert (CLSGenClassifier.load(saved).predict_proba(test) == clf.predict_proba(test)).all()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("dear")
-    for target in (tmp_path / "mine", tmp_path / "mine" / "thesis.txt"):
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours" / "tensors-of-mine.safetensors").touch()
+    for target in (tmp_path / "mine", tmp_path / "mine" / "thesis.txt", tmp_path / "ours"):
         with pytest.raises(SavedModelError, match="is not a saved classifier"):
             clf.save(target)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "dear"
