@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from skclsgen.metrics import (
@@ -39,10 +40,18 @@ def test_a_reply_states_the_label_it_opens_with_or_the_only_one_it_names(reply, 
         ("Not supported.", None),
         ("It is not supported but unsupported.", 1),
         ("No doubt, the claim is supported.", 0),
+        ("It is not clear. Supported.", 0),
+        ("I see no evidence; unsupported.", 1),
+        ("It scored 1.5, not supported", None),
     ],
 )
 def test_a_label_that_is_denied_is_not_stated(reply, label):
     assert stated_label(reply, ["supported", "unsupported"]) == label
+
+
+def test_a_label_that_is_a_denial_denies_nothing():
+    assert stated_label("There is no doubt: yes.", ["no", "yes"]) is None  # both are named
+    assert stated_label("I say no, never.", ["no", "yes"]) == 0
 
 
 def test_labels_are_whole_words():
@@ -109,6 +118,26 @@ def test_texts_follow_what_they_were_asked():
         flip_rate([], [])
 
 
+def test_rows_are_taken_in_order_whatever_their_index():
+    observed = pd.Series([1, 0, 1, None], index=[3, 2, 1, 0], dtype=object)
+    found = stratified_alignment([1, 0, 1, 0], [0.9, 0.1, 0.2, 0.8], observed)
+    assert (found["right"]["agreement"], found["wrong"]["agreement"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: stratified_alignment([2, 1], [0.9, 0.1], [1, 0]), "must be 0 or 1"),
+        (lambda: alignment_scores([np.nan, 0.2], [1, 1]), "not finite"),
+        (lambda: alignment_scores([3.0, -1.0], [1, 0]), "no probabilities"),
+        (lambda: flip_rate(["yes", "no"], [1, 0]), "words on one side"),
+    ],
+)
+def test_what_cannot_be_compared_is_an_error(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
 def test_strata_tell_following_the_head_from_knowing_the_truth():
     truth, proba = [1, 0, 1, 0], [0.9, 0.1, 0.2, 0.8]
     knows = stratified_alignment(truth, proba, truth)
@@ -121,7 +150,7 @@ def test_strata_tell_following_the_head_from_knowing_the_truth():
     assert np.isnan(perfect["agreement"])
     with pytest.raises(ValueError, match="3 observed labels"):
         stratified_alignment([1, 0], [0.9, 0.1], [1, 0, 1])
-    with pytest.raises(ValueError, match="one of each per row"):
+    with pytest.raises(ValueError, match="one number of each per row"):
         stratified_alignment([1], [0.9, 0.1], [1, 0])
 
 

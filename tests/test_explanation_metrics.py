@@ -37,7 +37,43 @@ def test_simulatability_worked_by_hand():
     )
     terms = las_terms(targets, text, explanation, both)
     assert terms.mean() == pytest.approx(-0.125)
-    assert terms[[0, 2, 3, 5]].tolist() == [0, 0, 0, 0]
+    # Two thirds leak: a leaking row that is gained counts (1 - 0.25) / (2/3 * 2) above the score.
+    assert terms[1] - terms[0] == pytest.approx(1 / (4 / 6 * 2))
+    assert terms[4] - terms[5] == pytest.approx(-1 / (2 / 6 * 2))
+
+
+def test_how_many_rows_leak_adds_no_spread():
+    """Of two writers with the same gains in every row, LAS is the same however many rows leak."""
+    rng = np.random.default_rng(0)
+    targets, never = np.ones(200, dtype=int), np.zeros(200, dtype=int)
+    leaks = [(rng.random(200) < share).astype(int) for share in (0.9, 0.5)]
+    a, b = (las_terms(targets, never, own, targets) for own in leaks)
+    np.testing.assert_allclose(a, 1)
+    np.testing.assert_allclose(b, 1)
+
+
+def test_terms_spread_as_the_score_does():
+    """Standard errors by the terms and by drawing rows again agree."""
+    rng = np.random.default_rng(1)
+    targets = rng.integers(2, size=400)
+    shown = [np.where(rng.random(400) < hit, targets, 1 - targets) for hit in (0.6, 0.85, 0.8)]
+    drawn = [
+        leakage_adjusted_simulatability(*(own[rows] for own in (targets, *shown)))["las"]
+        for rows in rng.integers(400, size=(1000, 400))
+    ]
+    by_terms = las_terms(targets, *shown).std(ddof=1) / 20
+    assert by_terms == pytest.approx(np.std(drawn), rel=0.1)
+
+
+def test_one_string_is_not_several_texts():
+    for measure in (fluency_scores, distinct_n):
+        with pytest.raises(ValueError, match="a single string"):
+            measure("hello world")
+
+
+def test_words_are_not_compared_with_numbers():
+    with pytest.raises(ValueError, match="words on one side and numbers on the other"):
+        leakage_adjusted_simulatability(["1", "0"], [1, 0], [1, 0], [1, 0])
 
 
 def test_an_explanation_that_only_leaks_counts_half():

@@ -57,7 +57,7 @@ def test_scores_are_scikit_learns():
         ([0, 1], [0.5], "shapes"),
         ([0, 2], [0.1, 0.5], r"it must be 0 or 1"),
         ([0, 1], [0.5, 1.5], r"must lie in \[0, 1\]"),
-        ([0, 1], [0.5, np.nan], r"must lie in \[0, 1\]"),
+        ([0, 1], [0.5, np.nan], "not finite"),
         ([1, 1], [0.5, 0.6], "one class only"),
     ],
 )
@@ -111,6 +111,18 @@ def test_a_reliability_curve_finds_the_truth():
     assert np.mean(curve.density) == pytest.approx(1, abs=0.05)
 
 
+def test_a_reliability_curve_says_nothing_where_nothing_was_predicted():
+    curve = reliability_curve([1] * 80 + [0] * 20, [0.8] * 100, points=6)
+    assert np.isnan(curve.observed[[0, 1, 2, 3, 5]]).all()
+    assert curve.observed[4] == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("temperature", [-1, 0, np.nan, np.inf])
+def test_a_temperature_is_above_0(temperature):
+    with pytest.raises(ValueError, match="number above 0"):
+        apply_temperature([0.2, 0.9], temperature)
+
+
 def test_a_known_temperature_is_found_again():
     y, proba = simulated(4000, sharper=2.5)
     temperature = fit_temperature(y, proba)
@@ -135,5 +147,5 @@ def test_temperature_where_there_is_nothing_to_learn():
     assert log_loss(gold, mended) == pytest.approx(log_loss(gold, 0.7 * sure), abs=1e-3)
     with pytest.raises(ValueError, match="one class index per row"):
         fit_temperature([1], [0.9, 0.1])
-    with pytest.raises(ValueError, match="values below 0"):
+    with pytest.raises(ValueError, match="values outside"):
         apply_temperature([-0.1], 2.0)

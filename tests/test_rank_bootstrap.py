@@ -50,5 +50,22 @@ def test_many_resamples_are_dealt_with_in_parts(monkeypatch):
 
 
 def test_shapes_that_do_not_fit_are_an_error():
-    with pytest.raises(ValueError, match=r"pass \(rows,\), \(rows,\) and \(repeats, rows\)"):
+    with pytest.raises(ValueError, match=r"pass \(repeats, rows\)"):
         weighted_auroc([0, 1], [0.1, 0.2], [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: weighted_auroc([1, 2], [0.1, 0.2], [[1, 1]]), "must be 0 or 1"),
+        (lambda: weighted_auroc([0, 1], [0.1, np.nan], [[1, 1]]), "not finite"),
+        (lambda: weighted_auroc([0, 1], [0.1, 0.2], [[1, -1]]), "at least 0"),
+        (lambda: resampling_weights([]), "no rows"),
+        (lambda: resampling_weights(None), "no rows"),
+        (lambda: resampling_weights([[1, 2], [3, 4]]), "one group per row"),
+        (lambda: resampling_weights([0, np.nan, 1]), "1 missing"),
+    ],
+)
+def test_values_that_do_not_fit_are_an_error(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

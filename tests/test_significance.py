@@ -83,6 +83,22 @@ def test_of_a_single_source_nothing_is_known():
     assert found == (pytest.approx(7 / 9), 0.0, 1.0)
 
 
+@pytest.mark.parametrize("groups", [None, ["a", *map(str, range(50))]])
+def test_of_a_class_with_a_single_row_nothing_is_known(groups):
+    y = np.array([1] + [0] * 50)
+    scores = np.arange(51) / 51
+    assert auroc_interval(y, scores, groups=groups)[1:] == (0, 1)
+    found = delong_test(y, scores, -scores, groups=groups)
+    assert (found.low, found.high) == (-1, 1)
+    assert np.isnan(found.p_value)
+
+
+def test_a_class_whose_rows_are_all_of_one_source():
+    y = np.array([1] * 5 + [0] * 50)
+    scores = np.random.default_rng(0).random(55)
+    assert auroc_interval(y, scores, groups=[0] * 5 + list(range(1, 51)))[1:] == (0, 1)
+
+
 def test_few_positive_sources_among_many():
     """Two positives in two of many sources: their part is divided by one, not by one hundred."""
     rng = np.random.default_rng(0)
@@ -176,6 +192,34 @@ def test_permutation_is_scipys(rows):
     assert found.p_value == pytest.approx(expected.pvalue, abs=1e-12 if rows == 8 else 0.01)
     student = stats.ttest_rel(a, b).confidence_interval()
     assert (found.low, found.high) == pytest.approx((student.low, student.high))
+
+
+def test_of_a_single_group_the_bootstrap_knows_nothing():
+    found = paired_bootstrap(lambda a: float(a.mean()), [1.0, 2.0, 6.0], groups=[0, 0, 0])
+    assert (found.difference, found.low, found.high) == (3, -np.inf, np.inf)
+    assert np.isnan(found.p_value)
+
+
+def test_sums_that_are_equal_but_for_rounding_are_as_far():
+    assert permutation_test(np.array([1, 2, -1, -2]) / 10, np.zeros(4)).p_value == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: permutation_test([np.nan, 1, 2], [0, 0, 0]), "1 rows that are not finite"),
+        (lambda: non_inferior([0.1, np.inf], 0.05), "1 rows that are not finite"),
+        (lambda: non_inferior([0.1, 0.2], 0.05, groups=[0, 0]), "a single one"),
+        (lambda: permutation_test([1, 2], [0, 0], level=95), "level is 95"),
+        (lambda: auroc_interval([0, 1, 0, 1], [1, 2, 3, 4], level=0), "level is 0"),
+        (lambda: paired_bootstrap(np.mean, [1.0, 2.0], repeats=0), "at least once"),
+        (lambda: permutation_test([1, 2], [0, 0], groups=["a", None]), "1 missing"),
+        (lambda: auroc_interval([0, 1], [np.nan, 3.0]), "not finite"),
+    ],
+)
+def test_what_cannot_be_tested_is_an_error(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
 def test_permutation_exchanges_whole_groups():

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from ..wording import words
+from .targets import check_binary, check_same_kind
 
 __all__ = [
     "alignment_scores",
@@ -22,6 +23,8 @@ __all__ = [
 #: Words that deny a label named within so many words behind them.
 _DENIALS = frozenset({"not", "no", "never", "neither", "nor", "cannot", "without"})
 _DENIED = 2
+#: A sign behind which nothing is denied by what stands before it.
+_CLAUSE_END = re.compile(r"[.;:,!?]+(?=\s|$)")
 #: Signs around a word that belong to its sentence.
 _SENTENCE_SIGNS = ".,;:!?\"'()"
 #: Endings that are taken off a label's word to find its relatives, longest first.
@@ -36,9 +39,10 @@ def stated_label(reply: str, label_words: Sequence[str]) -> int | None:
     The label whose words the reply begins with, whatever the case; else the only one that is named
     anywhere. Words count as wholes ("non-toxic" does not name "toxic"), and where one label's words
     are part of another's ("supported", "not supported"), the longer name counts. A label that is
-    denied ("it is not supported" where the other label is "unsupported") is not named: which of the
-    others holds instead is for the reader to guess. Where labels differ in signs alone ("1" and
-    "-1", "C" and "C++"), signs within and around words count too, but for a sentence's own.
+    denied within a clause ("it is not supported" where the other label is "unsupported") is not
+    named: which of the others holds instead is for the reader to guess. Where labels differ in
+    signs alone ("1" and "-1", "C" and "C++"), signs within and around words count too, but for a
+    sentence's own.
 
     Parameters
     ----------
@@ -59,17 +63,26 @@ def stated_label(reply: str, label_words: Sequence[str]) -> int | None:
     True
     >>> stated_label("1. It went up.", ["-1", "1"])
     1
+    >>> stated_label("It is not routine. Urgent.", ["urgent", "routine"])
+    0
     """
     cut = words if _told_apart(map(words, label_words)) else _words_and_signs
-    said = cut(reply)
-    names = sorted(enumerate(map(cut, label_words)), key=lambda n: -len(n[1]))
+    said: list[str] = []
+    begins: list[int] = []  # where each word's clause does
+    for clause in map(cut, _CLAUSE_END.split(reply)):
+        begins += [len(said)] * len(clause)
+        said += clause
+    labels = list(map(cut, label_words))
+    names = sorted(enumerate(labels), key=lambda n: -len(n[1]))
     found, place = [], 0
     while place < len(said):
         for label, name in names:
             if name and said[place : place + len(name)] == name:
                 if place == 0:
                     return label
-                if not any(map(_denies, said[max(0, place - _DENIED) : place])):
+                before = said[max(begins[place], place - _DENIED) : place]
+                # Where "no" is a label, it denies nothing.
+                if not any(_denies(word) and [word] not in labels for word in before):
                     found.append(label)
                 place += len(name) - 1
                 break
@@ -159,7 +172,8 @@ def alignment_scores(proba: Any, observed: Sequence[int | None]) -> dict[str, fl
     Raises
     ------
     ValueError
-        If the numbers of rows differ or are 0, or an observed label is none of the three.
+        If the numbers of rows differ or are 0, an observed label is none of the three, or ``proba``
+        are no probabilities.
 
     References
     ----------
@@ -173,16 +187,17 @@ def alignment_scores(proba: Any, observed: Sequence[int | None]) -> dict[str, fl
     >>> scores["auroc_alignment"], scores["agreement"], scores["unparseable"]
     (1.0, 0.75, 0.25)
     """
-    found = np.asarray(proba, dtype=float)
-    if found.shape != (len(observed),) or not len(observed):
-        raise ValueError(
-            f"proba has the shape {found.shape} but there are {len(observed)} observed labels; "
-            "pass one of each per row, at least one."
-        )
+    observed = list(observed)
     strange = next((label for label in observed if label not in (0, 1, None)), None)
     if strange is not None:
         raise ValueError(f"observed holds {strange!r}; pass 0, 1 or None for each row.")
-    seen = np.array([-1 if label is None else label for label in observed])
+    seen = np.array([-1 if label is None else int(label) for label in observed])
+    if np.shape(proba) != seen.shape or not len(seen):
+        raise ValueError(
+            f"proba has the shape {np.shape(proba)} but there are {len(seen)} observed labels; "
+            "pass one of each per row, at least one."
+        )
+    _, found = check_binary(np.zeros(len(seen)), proba)
     head = (found >= 0.5).astype(int)
     known = seen >= 0
     both = len(set(seen[known])) == 2
@@ -214,7 +229,7 @@ def flip_rate(asked: Sequence[int], observed: Sequence[int | None]) -> float:
     Raises
     ------
     ValueError
-        If the numbers of rows differ or are 0.
+        If the numbers of rows differ or are 0, or labels of different kinds are compared.
 
     Examples
     --------
@@ -226,6 +241,7 @@ def flip_rate(asked: Sequence[int], observed: Sequence[int | None]) -> float:
             f"asked has {len(asked)} labels and observed {len(observed)}; pass one of each per "
             "row, at least one."
         )
+    check_same_kind(asked, [label for label in observed if label is not None])
     return float(np.mean([a == o for a, o in zip(asked, observed, strict=True)]))
 
 
@@ -254,7 +270,7 @@ def stratified_alignment(
     Raises
     ------
     ValueError
-        If the three differ in length, or ``observed`` holds anything else.
+        If the three differ in length, or hold anything else.
 
     Examples
     --------
@@ -262,11 +278,12 @@ def stratified_alignment(
     >>> found["right"]["agreement"], found["wrong"]["agreement"]
     (1.0, 0.0)
     """
-    truth, found = np.asarray(y_true), np.asarray(proba, dtype=float)
-    if found.ndim != 1 or truth.shape != found.shape or len(observed) != len(found):
+    truth, found = check_binary(y_true, proba)
+    observed = list(observed)  # a Series would be looked up by its index
+    if len(observed) != len(found):
         raise ValueError(
-            f"y_true has the shape {truth.shape}, proba {found.shape}, and there are "
-            f"{len(observed)} observed labels; pass one of each per row."
+            f"y_true and proba have {len(found)} rows but there are {len(observed)} observed "
+            "labels; pass one of each per row."
         )
     right = (found >= 0.5).astype(int) == truth
     result = {}

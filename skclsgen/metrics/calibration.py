@@ -27,6 +27,8 @@ __all__ = [
 GRID = 500
 #: How closely the bandwidth is found.
 PRECISION = 1e-4
+#: A curve is drawn where the density is at least this share of its greatest.
+MET = 0.02
 #: No probability counts as nearer to 0 or 1; what is stated at 100% and wrong is beyond mending.
 NEAREST = 1e-12
 #: Temperatures that are looked at, as natural logarithms: a fiftieth to fifty.
@@ -146,7 +148,8 @@ class ReliabilityCurve:
     proba : ndarray of shape (points,)
         From 0 to 1.
     observed : ndarray of shape (points,)
-        Smoothed share of 1 among rows of about that probability, in [0, 1].
+        Smoothed share of 1 among rows of about that probability, in [0, 1]; NaN where there are
+        next to no rows.
     density : ndarray of shape (points,)
         Smoothed density of the probabilities.
     """
@@ -187,12 +190,13 @@ def reliability_curve(y_true: Any, proba: Any, points: int = 101) -> Reliability
     width = max(_error_and_width(_residuals(y, found))[1], 1 / GRID)
     mass, ones = _on_grid(found, np.ones(len(y))), _on_grid(found, y.astype(float))
     smoothed = [_smooth(values, width) for values in (mass, ones)]
-    # Where there is next to nothing, what the transform leaves is rounding.
-    density = smoothed[0].clip(min=1e-12)
-    observed = smoothed[1] / density
     at, grid = np.linspace(0, 1, points), (np.arange(GRID) + 0.5) / GRID
-    curves = (np.interp(at, grid, values) for values in (observed.clip(0, 1), density * GRID))
-    return ReliabilityCurve(at, *curves)
+    density, ones_at = (np.interp(at, grid, values) for values in smoothed)
+    # Where there is next to nothing, what the transform leaves is rounding.
+    met = density >= MET * smoothed[0].max()
+    observed = np.full(len(at), np.nan)
+    observed[met] = (ones_at[met] / density[met]).clip(0, 1)
+    return ReliabilityCurve(at, observed, density.clip(min=0) * GRID)
 
 
 def _on_grid(found: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -298,11 +302,18 @@ def apply_temperature(proba: Any, temperature: float) -> np.ndarray:
     -------
     ndarray of the same shape, float64
 
+    Raises
+    ------
+    ValueError
+        If shapes or values do not fit, or the temperature is not above 0.
+
     Examples
     --------
     >>> apply_temperature([0.5, 0.9], 2.0).round(3)
     array([0.5 , 0.75])
     """
+    if not (temperature > 0 and np.isfinite(temperature)):
+        raise ValueError(f"temperature is {temperature!r}; it must be a number above 0.")
     scaled: np.ndarray = softmax(_log_proba(proba) / temperature, axis=1)
     return scaled[:, 1] if np.ndim(proba) == 1 else scaled
 
@@ -311,10 +322,10 @@ def _log_proba(proba: Any) -> np.ndarray:
     found = np.asarray(proba, dtype=float)
     if found.ndim == 1:
         found = np.column_stack([1 - found, found])
-    if found.ndim != 2 or not np.isfinite(found).all() or (found < 0).any():
+    if found.ndim != 2 or not ((found >= 0) & (found <= 1)).all():
         raise ValueError(
-            f"proba has the shape {np.shape(proba)} or values below 0; pass probabilities of class "
-            "1 or of every class."
+            f"proba has the shape {np.shape(proba)} or values outside [0, 1]; pass probabilities "
+            "of class 1 or of every class."
         )
     logs: np.ndarray = np.log(found.clip(min=NEAREST))
     return logs

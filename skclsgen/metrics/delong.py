@@ -9,7 +9,7 @@ from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
 
 from .significance import Comparison
-from .targets import check_binary, check_groups
+from .targets import check_binary, check_groups, check_level
 
 __all__ = ["auroc_interval", "delong_test"]
 
@@ -18,6 +18,8 @@ def auroc_interval(
     y_true: Any, proba: Any, groups: Any = None, level: float = 0.95
 ) -> tuple[float, float, float]:
     """AUROC and its confidence interval, from DeLong's variance on the logit scale.
+
+    The normal approximation wants more than a handful of rows (groups) of either class.
 
     Parameters
     ----------
@@ -32,8 +34,13 @@ def auroc_interval(
     Returns
     -------
     tuple of float
-        AUROC, and the ends of the interval; a perfect one has no width, and of a single group
-        nothing is known: 0 to 1.
+        AUROC, and the ends of the interval; a perfect one has no width, and where a class has a
+        single row (group) nothing is known: 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If shapes or values do not fit, or a class is missing.
 
     References
     ----------
@@ -48,10 +55,11 @@ def auroc_interval(
     >>> round(auroc, 3), bool(0 < low < auroc < high < 1)
     (0.778, True)
     """
+    check_level(level)
     aurocs, covariance = _delong(y_true, [proba], groups)
+    if covariance is None:
+        return float(aurocs[0]), 0.0, 1.0
     auroc, deviation = float(aurocs[0]), float(np.sqrt(covariance[0, 0]))
-    if groups is not None and len(np.unique(groups)) < 2:
-        return auroc, 0.0, 1.0
     if auroc in (0.0, 1.0) or not deviation:
         return auroc, auroc, auroc
     half = norm.ppf((1 + level) / 2) * deviation / (auroc * (1 - auroc))
@@ -79,8 +87,14 @@ def delong_test(
     Returns
     -------
     Comparison
-        Of AUROC of a minus AUROC of b; two-sided. Where neither AUROC has a variance though they
-        differ (one perfect, the other the same for all rows), the p-value is NaN.
+        Of AUROC of a minus AUROC of b; two-sided. Where nothing can be said (a class has a single
+        row or group; one AUROC is perfect and the other's scores are all the same) the p-value is
+        NaN and the interval goes from -1 to 1.
+
+    Raises
+    ------
+    ValueError
+        If shapes or values do not fit, or a class is missing.
 
     Examples
     --------
@@ -88,8 +102,11 @@ def delong_test(
     >>> round(found.difference, 2), found.p_value > 0.05
     (0.25, True)
     """
+    check_level(level)
     aurocs, covariance = _delong(y_true, [proba_a, proba_b], groups)
     difference = float(aurocs[0] - aurocs[1])
+    if covariance is None:
+        return Comparison(difference, -1.0, 1.0, float("nan"))
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     if variance <= 1e-18:  # what is left is rounding
         if abs(difference) < 1e-9:  # the same order of rows
@@ -102,8 +119,11 @@ def delong_test(
     return Comparison(difference, difference - half, difference + half, p_value)
 
 
-def _delong(y_true: Any, scores: list[Any], groups: Any) -> tuple[np.ndarray, np.ndarray]:
-    """AUROC of each set of scores and their covariance, shapes (k,) and (k, k)."""
+def _delong(y_true: Any, scores: list[Any], groups: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """AUROC of each set of scores and their covariance, shapes (k,) and (k, k).
+
+    There is no covariance where a class has a single row, or all its rows are of one group.
+    """
     placed = []
     for own in scores:
         y, found = check_binary(y_true, own, both=True, unit=False)
@@ -112,6 +132,9 @@ def _delong(y_true: Any, scores: list[Any], groups: Any) -> tuple[np.ndarray, np
     group = check_groups(groups, len(y))
     ones, zeros = positive.sum(), (~positive).sum()
     aurocs = np.array([own[positive].mean() for own in placed])
+    counts = [len(np.unique(group[of])) for of in (positive, ~positive)]
+    if min(counts) < 2:
+        return aurocs, None
     # Each group's sums of centred placements, over its positive and over its negative rows.
     n_groups = int(group.max()) + 1
     centred = [own - auroc for own, auroc in zip(placed, aurocs, strict=True)]
@@ -124,15 +147,14 @@ def _delong(y_true: Any, scores: list[Any], groups: Any) -> tuple[np.ndarray, np
     # Each class's part is scaled by how many groups have such rows, what both share by how many
     # there are at all (Obuchowski 1997); of independent rows these are DeLong's own divisors.
     over, under = sums[:, 0] / ones, sums[:, 1] / zeros
-    covariance = _unbiased(len(np.unique(group[positive]))) * (over @ over.T)
-    covariance += _unbiased(len(np.unique(group[~positive]))) * (under @ under.T)
+    covariance = _unbiased(counts[0]) * (over @ over.T) + _unbiased(counts[1]) * (under @ under.T)
     covariance += _unbiased(n_groups) * (over @ under.T + under @ over.T)
     return aurocs, covariance
 
 
 def _unbiased(groups: int) -> float:
     """What a sum of squares over groups, centred by their own mean, must be multiplied by."""
-    return groups / max(1, groups - 1)
+    return groups / (groups - 1)
 
 
 def _placements(positive: np.ndarray, found: np.ndarray) -> np.ndarray:

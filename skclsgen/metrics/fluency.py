@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..wording import words
+from .targets import check_several
 
 __all__ = ["distinct_n", "flesch_reading_ease", "fluency_scores", "repetition"]
 
@@ -61,6 +62,8 @@ def distinct_n(texts: Sequence[str], n: int = 2, length: int | None = None) -> f
     >>> distinct_n(["a b c", "a b d"])
     0.75
     """
+    if isinstance(texts, str):
+        check_several(texts, "texts")
     left = length
     grams: list[tuple[str, ...]] = []
     for text in texts:
@@ -142,8 +145,7 @@ def fluency_scores(
     >>> fluency_scores(["the cat sat", ""])["empty"]
     0.5
     """
-    if not len(texts):
-        raise ValueError("texts is empty; pass at least one text.")
+    check_several(texts, "texts")
     ease = [flesch_reading_ease(text) for text in texts]
     known = [value for value in ease if not np.isnan(value)]
     lengths = [len(words(text)) for text in texts]

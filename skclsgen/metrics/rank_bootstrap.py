@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from .targets import check_binary, check_groups
+
 __all__ = ["resampling_weights", "weighted_auroc"]
 
 #: Numbers of a table of weights that are dealt with at a time.
@@ -38,13 +40,21 @@ def resampling_weights(
     -------
     ndarray of shape (repeats, rows), int32
 
+    Raises
+    ------
+    ValueError
+        If there are no rows, groups are missing, or they are not one for each row.
+
     Examples
     --------
     >>> weights = resampling_weights(["a", "a", "b"], repeats=4, random_state=0)
     >>> weights.shape, bool((weights[:, 0] == weights[:, 1]).all())
     ((4, 3), True)
     """
-    _, index = np.unique(np.asarray(groups), return_inverse=True)
+    rows = np.shape(groups)[0] if np.ndim(groups) else 0
+    if not rows:
+        raise ValueError("groups has no rows; pass the group of each, at least one.")
+    index = check_groups(groups, rows)
     n_groups = int(index.max()) + 1
     rng = check_random_state(random_state)
     counts = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=repeats)
@@ -76,19 +86,21 @@ def weighted_auroc(y_true: Any, scores: Any, weights: Any) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the shapes do not fit.
+        If the shapes do not fit, targets are not 0 or 1, or scores or weights cannot be used.
 
     Examples
     --------
     >>> weighted_auroc([0, 1, 1], [0.2, 0.1, 0.9], [[1, 1, 1], [1, 0, 2]])
     array([0.5, 1. ])
     """
-    y, found, table = np.asarray(y_true), np.asarray(scores, dtype=float), np.asarray(weights)
-    if y.shape != found.shape or table.ndim != 2 or table.shape[1:] != y.shape:
+    y, found = check_binary(y_true, scores, unit=False)
+    table = np.asarray(weights)
+    if table.ndim != 2 or table.shape[1:] != y.shape:
         raise ValueError(
-            f"y_true, scores and weights have the shapes {y.shape}, {found.shape} and "
-            f"{table.shape}; pass (rows,), (rows,) and (repeats, rows)."
+            f"weights has the shape {table.shape} for {len(y)} rows; pass (repeats, rows)."
         )
+    if not np.isfinite(table).all() or (table < 0).any():
+        raise ValueError("weights has values that are no weights; they must be at least 0.")
     order = np.argsort(found, kind="stable")
     positive = y[order] == 1
     starts = np.flatnonzero(np.r_[True, np.diff(found[order]) > 0])  # of equal scores

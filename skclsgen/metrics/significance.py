@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import t as student
 from sklearn.utils import check_random_state
 
-from .targets import check_groups
+from .targets import check_groups, check_level
 
 __all__ = [
     "Comparison",
@@ -60,7 +60,8 @@ def paired_bootstrap(
         is NaN (as AUROC is with one class) do not count.
     *arrays : array-like of shape (rows, ...)
     groups : array-like of shape (rows,), optional
-        Sources of the rows.
+        Sources of the rows. With fewer than about twenty, intervals are too narrow and p-values too
+        small; of means :func:`permutation_test` is then the better test.
     repeats : int, default=2000
     level : float, default=0.95
     random_state : int, RandomState instance or None, default=None
@@ -70,12 +71,14 @@ def paired_bootstrap(
     -------
     Comparison
         Percentile interval; the p-value is twice the smaller share of resamples on either side of
-        0, one added to both counts.
+        0, one added to both counts. Of a single row or group nothing is known: the interval is
+        infinite and the p-value NaN.
 
     Raises
     ------
     ValueError
-        If the arrays' lengths differ, or the statistic is NaN for every resample.
+        If the arrays' lengths differ or are 0, ``repeats`` is below 1, or the statistic is NaN for
+        every resample.
 
     References
     ----------
@@ -88,12 +91,18 @@ def paired_bootstrap(
     1.0
     """
     tables = [np.asarray(array) for array in arrays]
-    if not tables or len({len(table) for table in tables}) > 1:
+    check_level(level)
+    if repeats < 1:
+        raise ValueError(f"repeats is {repeats}; resample at least once.")
+    if not tables or len({len(table) for table in tables}) > 1 or not len(tables[0]):
         raise ValueError(
             f"arrays have {[len(table) for table in tables]} rows; pass at least one, all of the "
-            "same length."
+            "same length, at least 1."
         )
+    given = float(statistic(*tables))
     index = check_groups(groups, len(tables[0]))
+    if index.max() == 0:
+        return Comparison(given, float("-inf"), float("inf"), float("nan"))
     order = np.argsort(index, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(index))[:-1])
     rng = check_random_state(random_state)
@@ -107,7 +116,7 @@ def paired_bootstrap(
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     smaller = min((drawn <= 0).sum(), (drawn >= 0).sum())
     p_value = min(1.0, 2 * (smaller + 1) / (len(drawn) + 1))
-    return Comparison(float(statistic(*tables)), float(low), float(high), float(p_value))
+    return Comparison(given, float(low), float(high), float(p_value))
 
 
 def permutation_test(
@@ -142,7 +151,7 @@ def permutation_test(
     Raises
     ------
     ValueError
-        If the values' shapes differ, or there are none.
+        If the values' shapes differ, there are none, or some are not finite.
 
     References
     ----------
@@ -159,6 +168,7 @@ def permutation_test(
             f"values_a and values_b have the shapes {a.shape} and {b.shape}; pass one value of "
             "each per row, at least one."
         )
+    _check_finite(a - b, "values_a and values_b")
     difference, low, high, sums = _mean_and_interval(a - b, groups, level)
     if 2 ** min(len(sums), 62) <= repeats:
         signs = 1 - 2 * ((np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums))) & 1)
@@ -169,7 +179,8 @@ def permutation_test(
         sizes = [min(step, repeats - start) for start in range(0, repeats, step)]
         drawn = (1 - 2 * rng.randint(2, size=(size, len(sums))) for size in sizes)
         found, extra = np.concatenate([np.abs(signs @ sums) for signs in drawn]), 1
-    as_far = (found >= abs(sums.sum()) * (1 - 1e-12) - 1e-300).sum()
+    # Sums of the same numbers in another order differ by rounding.
+    as_far = (found >= abs(sums.sum()) - 1e-12 * np.abs(sums).sum()).sum()
     p_value = float((as_far + extra) / (len(found) + extra))
     return Comparison(difference, low, high, p_value)
 
@@ -200,7 +211,8 @@ def non_inferior(
     Raises
     ------
     ValueError
-        If there are fewer than two differences, or the margin is not above 0.
+        If there are fewer than two differences (or groups), some are not finite, or the margin is
+        not above 0.
 
     References
     ----------
@@ -219,7 +231,10 @@ def non_inferior(
             f"differences has the shape {rises.shape} and margin is {margin}; pass at least two "
             "differences and a margin above 0."
         )
+    _check_finite(rises, "differences")
     mean, low, high, sums = _mean_and_interval(rises, groups, level)
+    if len(sums) < 2:
+        raise ValueError("groups has a single one; a rise is judged by at least two.")
     deviation = _deviation(sums, mean, rises, groups)
     if not deviation:
         return Comparison(mean, low, high, float(mean >= margin))
@@ -227,10 +242,17 @@ def non_inferior(
     return Comparison(mean, low, high, p_value)
 
 
+def _check_finite(values: np.ndarray, name: str) -> None:
+    strange = int((~np.isfinite(values)).sum())
+    if strange:
+        raise ValueError(f"{name} have {strange} rows that are not finite; leave such rows out.")
+
+
 def _mean_and_interval(
     values: np.ndarray, groups: Any, level: float
 ) -> tuple[float, float, float, np.ndarray]:
     """Mean over rows, its interval by Student over groups, and the groups' sums."""
+    check_level(level)
     index = check_groups(groups, len(values))
     sums: np.ndarray = np.bincount(index, values)
     mean = float(values.mean())

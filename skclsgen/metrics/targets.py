@@ -1,4 +1,4 @@
-"""Targets and probabilities of two classes, checked."""
+"""What metrics are given, checked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["check_binary", "check_groups"]
+__all__ = ["check_binary", "check_groups", "check_level", "check_same_kind", "check_several"]
 
 
 def check_binary(
@@ -41,7 +41,9 @@ def check_binary(
         )
     if not np.isin(y, (0, 1)).all():
         raise ValueError(f"y_true has the values {np.unique(y)[:5].tolist()}; it must be 0 or 1.")
-    if not np.isfinite(found).all() or (unit and ((found < 0) | (found > 1)).any()):
+    if not np.isfinite(found).all():
+        raise ValueError("proba has values that are not finite; leave such rows out.")
+    if unit and ((found < 0) | (found > 1)).any():
         raise ValueError("proba has values that are no probabilities; they must lie in [0, 1].")
     y = y.astype(np.int64)
     if both and len(np.unique(y)) < 2:
@@ -55,7 +57,7 @@ def check_groups(groups: Any, rows: int) -> np.ndarray:
     Raises
     ------
     ValueError
-        If there is not one group per row.
+        If there is not one group per row, or some are missing.
 
     Examples
     --------
@@ -69,5 +71,63 @@ def check_groups(groups: Any, rows: int) -> np.ndarray:
         raise ValueError(
             f"groups has the shape {found.shape} for {rows} rows; pass one group per row."
         )
+    missing = sum(value is None or value != value for value in found.tolist())
+    if missing:
+        raise ValueError(
+            f"groups has {missing} missing values; give such rows a group of their own."
+        )
     index: np.ndarray = np.unique(found, return_inverse=True)[1].astype(np.int64)
     return index
+
+
+def check_level(level: float) -> None:
+    """Refuse what is no confidence level.
+
+    Raises
+    ------
+    ValueError
+        If it does not lie between 0 and 1.
+
+    Examples
+    --------
+    >>> check_level(0.95)
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level!r}; it is a share between 0 and 1, such as 0.95.")
+
+
+def check_same_kind(*labels: Any) -> None:
+    """Refuse to compare labels that are words with labels that are numbers: none would ever agree.
+
+    Raises
+    ------
+    ValueError
+        If some are text and others are not.
+
+    Examples
+    --------
+    >>> check_same_kind(["yes", "no"], ["no"], [])
+    """
+    kinds = {np.asarray(own).dtype.kind in "UST" for own in labels if len(own)}
+    if len(kinds) > 1:
+        raise ValueError(
+            "labels that are compared are words on one side and numbers on the other; pass the "
+            "same labels throughout."
+        )
+
+
+def check_several(texts: Any, name: str) -> None:
+    """Refuse one text where several are wanted: its letters would be taken for them.
+
+    Raises
+    ------
+    ValueError
+        If it is a string, or empty.
+
+    Examples
+    --------
+    >>> check_several(["one text"], "texts")
+    """
+    if isinstance(texts, str) or not len(texts):
+        found = "a single string" if isinstance(texts, str) else "empty"
+        raise ValueError(f"{name} is {found}; pass a list of at least one text.")

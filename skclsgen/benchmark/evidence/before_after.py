@@ -93,6 +93,7 @@ def _variety_test(writing: Mapping[str, Any], groups: Sequence[str], other: str)
     drawn = rng.integers(2, size=(EXCHANGES, sources.max() + 1)).astype(bool)[:, sources]
     given = difference(np.zeros(len(ours), dtype=bool))
     as_far = sum(abs(difference(swaps)) >= abs(given) - 1e-12 for swaps in drawn)
+    known = np.isfinite(given)  # there may be no two words to count
     return {
         "metric": "distinct_2",
         "joint": variety(ours),
@@ -101,7 +102,7 @@ def _variety_test(writing: Mapping[str, Any], groups: Sequence[str], other: str)
         "difference": given,
         "low": None,
         "high": None,
-        "p": (as_far + 1) / (EXCHANGES + 1),
+        "p": (as_far + 1) / (EXCHANGES + 1) if known else float("nan"),
         "rows": len(ours),
         "more_is_better": True,
     }

@@ -78,13 +78,11 @@ def draw_reliability(
         for arm in _leaders(scored):
             _, target, proba = _first(getattr(scored[arm], kind), cohorts)
             curve = reliability_curve(target, proba)
-            # Where there are hardly any predictions the curve says nothing.
-            met = curve.density > 0.02 * curve.density.max()
             colour = COLOURS[0] if arm == JOINT else None
             width = 2.2 if arm == JOINT else 1.2
             panel.plot(
-                np.where(met, curve.proba, np.nan),
-                np.where(met, curve.observed, np.nan),
+                curve.proba,
+                curve.observed,
                 linewidth=width,
                 label=ARMS[arm].title,
                 color=colour,

@@ -224,10 +224,9 @@ def _difference(
 def _over_fits(given: np.ndarray, drawn: np.ndarray, own_rows: bool) -> np.ndarray:
     """Draws of the mean difference over other rows and other fits.
 
-    A mean over few fits is as unsure as Student's t says of what they differ by. Where every fit is
-    judged by rows of its own, they differ by their rows as well, which was drawn already: that part
-    is taken off, as in a meta-analysis with random effects (DerSimonian, Laird, 1986,
-    https://doi.org/10.1016/0197-2456(86)90046-2).
+    A mean over few fits is as unsure as Student's t says of what they differ by; on top of that
+    come the rows, which are the same for all. Where every fit is judged by rows of its own, what
+    they differ by holds the rows' part already, and Student's t says it all.
 
     Parameters
     ----------
@@ -241,8 +240,8 @@ def _over_fits(given: np.ndarray, drawn: np.ndarray, own_rows: bool) -> np.ndarr
     means = drawn.mean(axis=0)
     fits = len(given)
     if fits > 1:
-        variance = given.var(ddof=1) - own_rows * np.nanvar(drawn, axis=1).mean()
         students = np.random.default_rng(1).standard_t(fits - 1, size=means.shape)
-        means = means + students * np.sqrt(max(0.0, variance) / fits)
+        centre = given.mean() if own_rows else means
+        means = centre + students * np.sqrt(given.var(ddof=1) / fits)
     finite: np.ndarray = means[np.isfinite(means)]
     return finite
