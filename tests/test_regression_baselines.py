@@ -189,10 +189,10 @@ def test_tfidf_takes_records_three_classes_and_texts_without_words():
 
 def test_ngrams():
     clf = tfidf_regression((1, 1)).fit(["not good", "good"], [0, 1])
-    found = clf.named_steps["features"]["tfidf"].get_feature_names_out()
+    found = clf.named_steps["features"].features_[0].get_feature_names_out()
     assert found.tolist() == ["good", "not"]
     clf = tfidf_regression().fit(["not good", "good"], [0, 1])
-    found = clf.named_steps["features"]["tfidf"].get_feature_names_out()
+    found = clf.named_steps["features"].features_[0].get_feature_names_out()
     assert found.tolist() == ["good", "not", "not good"]
 
 
@@ -280,7 +280,7 @@ ROUTINE = [
 def test_sentence_embeddings(no_network, capfd):
     texts, y = URGENT + ROUTINE, ["urgent"] * 8 + ["routine"] * 8
     clf = sentence_embedding_regression(random_state=0).fit(texts[::2], y[::2])
-    encoder = clf.named_steps["features"]
+    encoder = clf.named_steps["features"].features_[0]
     rows = encoder.transform(texts)
     assert rows.shape == (16, 384)
     assert rows.dtype == np.float32

@@ -1,6 +1,7 @@
 """What the estimator is compared with: each a scikit-learn classifier of its own."""
 
 from .cnn import SentenceCNN
+from .columns import EachColumn, word_overlap
 from .label_probability import LabelProbability
 from .linear_probe import LinearProbe
 from .p_true import PTrue
@@ -12,6 +13,7 @@ from .tuned import GenerationOnly, classification_only
 from .verbalized import VerbalizedConfidence, VerbalizedReply, stated_confidence
 
 __all__ = [
+    "EachColumn",
     "GenerationOnly",
     "LabelProbability",
     "LinearProbe",
@@ -33,4 +35,5 @@ __all__ = [
     "sentence_embedding_regression",
     "stated_confidence",
     "tfidf_regression",
+    "word_overlap",
 ]

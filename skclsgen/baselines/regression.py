@@ -11,13 +11,14 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 from ..exceptions import InvalidLabelsError
-from ..inputs import check_labels, check_texts
+from ..inputs import check_labels
+from .columns import EachColumn, word_overlap
 
 __all__ = [
     "WORD_PATTERN",
@@ -302,17 +303,22 @@ def regression_on(
 
 def tfidf_regression(
     ngram_range: tuple[int, int] = (1, 2),
+    overlap: bool = False,
     random_state: int | np.random.RandomState | None = None,
 ) -> Pipeline:
     """Return logistic regression on TF-IDF of words and punctuation marks.
 
     Counts enter as ``1 + log(count)``. Words seen in one text only stay in: they are all there is
-    in a small corpus, and the penalty holds them down in a large one.
+    in a small corpus, and the penalty holds them down in a large one. Columns of records have
+    features of their own (:class:`EachColumn`).
 
     Parameters
     ----------
     ngram_range : tuple of two int, default=(1, 2)
         Shortest and longest run of words that counts as a feature.
+    overlap : bool, default=False
+        Add how much of a column's words stand in another (:func:`word_overlap`): what single words
+        cannot tell where texts must be compared.
     random_state : int, RandomState instance or None, default=None
         Fixes the folds in which the penalty is chosen.
 
@@ -333,5 +339,8 @@ def tfidf_regression(
     array(['urgent'], dtype='<U7')
     """
     tfidf = TfidfVectorizer(ngram_range=ngram_range, sublinear_tf=True, token_pattern=WORD_PATTERN)
-    texts = FunctionTransformer(check_texts)
-    return regression_on(Pipeline([("texts", texts), ("tfidf", tfidf)]), random_state=random_state)
+    features: Any = EachColumn(tfidf)
+    if overlap:
+        compared = FunctionTransformer(word_overlap)
+        features = FeatureUnion([("tfidf", features), ("overlap", compared)])
+    return regression_on(features, random_state=random_state)

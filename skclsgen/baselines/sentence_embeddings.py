@@ -19,6 +19,7 @@ from ..backbone import resolve_device
 from ..inputs import check_texts
 from ..parameters import Bound, check_number
 from ..text_estimator import TextClassifier, TextEstimator
+from .columns import EachColumn
 from .encoders import check_packages, embed, load_encoder, own_randomness, quiet_setfit
 from .regression import check_class_labels, regression_on
 
@@ -130,6 +131,9 @@ def sentence_embedding_regression(
 ) -> Pipeline:
     """Return logistic regression on sentence embeddings, its penalty cross-validated.
 
+    Columns of records are embedded one by one, and their absolute differences are features too
+    (:class:`EachColumn`).
+
     Parameters
     ----------
     model : str or path, default=None
@@ -150,7 +154,8 @@ def sentence_embedding_regression(
     >>> clf.predict(["The charger is on fire!"])
     array(['urgent'], dtype='<U7')
     """
-    return regression_on(SentenceEncoder(model), random_state=random_state)
+    features = EachColumn(SentenceEncoder(model), differences=True)
+    return regression_on(features, random_state=random_state)
 
 
 class Progress(TrainerCallback):

@@ -1,0 +1,137 @@
+"""Features of records: every column on its own, and columns compared."""
+
+from __future__ import annotations
+
+from itertools import combinations, permutations
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import TransformerMixin, clone
+
+from ..inputs import check_texts, column_names
+from ..text_estimator import TextEstimator
+from ..wording import words
+
+__all__ = ["EachColumn", "word_overlap"]
+
+#: What is read in the place of a blank cell.
+BLANK = "-"
+
+
+class EachColumn(TransformerMixin, TextEstimator):
+    """Features of each column of records side by side; plain texts are a single column.
+
+    A word in a claim is not the same word in the text that the claim is about.
+
+    Parameters
+    ----------
+    features : transformer
+        Turns texts into an array or a sparse matrix; fitted anew for every column.
+    differences : bool, default=False
+        Add the absolute differences of the features of every two columns, as Sentence-BERT has them
+        for pairs of sentences (Reimers, Gurevych, 2019, https://aclanthology.org/D19-1410). Needs
+        features that mean the same in every column.
+
+    Attributes
+    ----------
+    features_ : list of transformer
+        Fitted, one for each column.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.feature_extraction.text import CountVectorizer
+    >>> records = pd.DataFrame({"claim": ["rest helps"], "source": ["it helps to rest"]})
+    >>> EachColumn(CountVectorizer()).fit_transform(records).toarray()
+    array([[1, 1, 1, 1, 1, 1]])
+    """
+
+    def __init__(self, features: Any, differences: bool = False) -> None:
+        self.features = features
+        self.differences = differences
+
+    def fit(self, X: Any, y: Any = None) -> EachColumn:
+        """Fit the features of every column.
+
+        Parameters
+        ----------
+        X : list, tuple, array or Series of str, or DataFrame, of length n_samples
+            Texts or records.
+        y : object, default=None
+            Ignored.
+
+        Returns
+        -------
+        EachColumn
+
+        Raises
+        ------
+        InvalidTextError
+            If a text cannot be used.
+        """
+        columns = columns_of(X)
+        self._keep_column_names(X)
+        self.features_ = [clone(self.features).fit(column) for column in columns]
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Return the features.
+
+        Parameters
+        ----------
+        X : list, tuple, array or Series of str, or DataFrame, of length n_samples
+
+        Returns
+        -------
+        array or sparse matrix of shape (n_samples, n_features)
+        """
+        self._check_texts(X)
+        columns = columns_of(X)
+        found = [own.transform(column) for own, column in zip(self.features_, columns, strict=True)]
+        if self.differences:
+            found += [abs(a - b) for a, b in combinations(found, 2)]
+        return sparse.hstack(found, "csr") if sparse.issparse(found[0]) else np.hstack(found)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "features_")
+
+
+def columns_of(X: Any) -> list[list[str]]:
+    """Return every column's texts; plain texts are a single column."""
+    texts = check_texts(X)
+    if column_names(X) is None:
+        return [texts]
+    return [[str(cell).strip() or BLANK for cell in X[column]] for column in X.columns]
+
+
+def word_overlap(X: Any) -> np.ndarray:
+    """Share of each column's words that stand in another one too.
+
+    Parameters
+    ----------
+    X : list, tuple, array or Series of str, or DataFrame, of length n_samples
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_columns * (n_columns - 1)), float64
+        In [0, 1]; of two columns, the first one's words in the second, and the second one's in the
+        first.
+
+    Raises
+    ------
+    InvalidTextError
+        If a text cannot be used.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> word_overlap(pd.DataFrame({"claim": ["Rest helps."], "source": ["It helps to rest."]}))
+    array([[1. , 0.5]])
+    """
+    said = [[set(words(cell)) for cell in column] for column in columns_of(X)]
+    shares = [
+        [len(a & b) / max(1, len(a)) for a, b in zip(own, other, strict=True)]
+        for own, other in permutations(said, 2)
+    ]
+    return np.array(shares).reshape(len(shares), len(said[0])).T
