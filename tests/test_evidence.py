@@ -60,7 +60,7 @@ def test_quick_form_runs_every_arm_and_goes_on_where_it_stopped(tiny, tmp_path, 
     monkeypatch.setattr(command, "run_arm", never)
     again = call(tmp_path, "--model", tiny)
     assert again["scores"] == found["scores"]
-    with pytest.raises(AssertionError, match="run again"):
+    with pytest.raises(ValueError, match="epochs 1 instead of 2; name another folder"):
         call(tmp_path, "--model", tiny, "--epochs", "2")
 
 
@@ -223,6 +223,9 @@ def test_explanations_are_compared_row_by_row_and_in_their_variety(monkeypatch):
     _, none = writing_tests(writing_of(joint=varied, base=varied), groups, "base")
     assert none["people"] is None
     assert none["p"] == 1.0
+    single = writing_of(joint=varied, base=["no"] * 20)
+    _, unknown = writing_tests(single, groups, "base")
+    assert np.isnan(unknown["p"])  # there are no two words to count
 
 
 def test_an_arm_on_fewer_rows_is_compared_on_those():
@@ -240,14 +243,26 @@ def test_an_arm_on_fewer_rows_is_compared_on_those():
     assert entry["difference"] == pytest.approx(own[0] - own[1])
 
 
-def test_runs_of_other_settings_are_not_found(tmp_path):
-    RunStore(tmp_path, {"rows": 8}).save("joint", 0, {"seconds": 1.0})
-    assert RunStore(tmp_path, {"rows": 8}).find("joint", 0) == {"seconds": 1.0}
-    assert RunStore(tmp_path, {"rows": 9}).find("joint", 0) is None
-    assert RunStore(tmp_path, {"rows": 8}).find("joint", 1) is None
+def test_runs_of_other_settings_are_neither_used_nor_lost(tmp_path):
+    store = RunStore(tmp_path, {0: {"epochs": 2, "rows": "a"}, 1: {"epochs": 2, "rows": "b"}})
+    store.save("joint", 0, {"seconds": 1.0})
+    assert store.find("joint", 0) == {"seconds": 1.0}
+    assert store.find("joint", 1) is None
+    other = RunStore(tmp_path, {0: {"epochs": 3, "rows": "c"}})
+    with pytest.raises(ValueError, match="epochs 2 instead of 3, rows 'a' instead of 'c'"):
+        other.find("joint", 0)
+    assert store.find("joint", 0) == {"seconds": 1.0}
     (tmp_path / "joint-0.json").write_text("{")
     with pytest.raises(ValueError, match="holds no finished run"):
-        RunStore(tmp_path, {"rows": 8}).find("joint", 0)
+        store.find("joint", 0)
+
+
+def test_a_cohort_is_known_by_all_its_rows():
+    cohort = load_cohort(SETTINGS, 0)
+    assert cohort.digest() == load_cohort(SETTINGS, 0).digest()
+    fewer = replace(cohort, development=cohort.development.take(range(1, 20)))
+    order = replace(cohort, test=cohort.test.take(range(119, -1, -1)))
+    assert len({own.digest() for own in (cohort, fewer, order)}) == 3
 
 
 def hold(folder, claimed, done):
@@ -324,5 +339,5 @@ def test_general_texts_are_prose():
 def test_arms_that_ask_much_see_the_first_rows_only():
     cohort = load_cohort(SETTINGS, 0)
     settings = replace(SETTINGS, few_rows=7)
-    assert run._rows(ARMS["tournament"], settings, cohort.test) == cohort.test.texts[:7]
-    assert run._rows(ARMS["cnn"], settings, cohort.test) == cohort.test.texts
+    assert run._rows(ARMS["tournament"], settings, cohort.test) == 7
+    assert run._rows(ARMS["cnn"], settings, cohort.test) == len(cohort.test)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from ...backbone import load_base_model
 from ...baselines import (
@@ -30,6 +33,7 @@ from ...classifier import CLSGenClassifier
 from ..settings import folder_of
 from ..tasks import Task
 from ..usual import UsualClassifier
+from .cohorts import ALONE
 from .settings import EvidenceSettings
 
 __all__ = ["ARMS", "JOINT", "PAIRS_PER_TEXT", "SELF", "Arm"]
@@ -66,6 +70,8 @@ class Arm:
         True if what it writes is judged.
     groups : str or None
         Name by which ``fit`` takes the rows' sources, if the arm holds rows out to choose by.
+    records : bool
+        True if it is given the columns of records apart, and not as one text.
     """
 
     title: str
@@ -77,6 +83,7 @@ class Arm:
     explained: bool = False
     writes: bool = False
     groups: str | None = None
+    records: bool = False
 
 
 class Trainer:
@@ -116,6 +123,12 @@ def _ours(kind: Callable[..., Any], **parameters: Any) -> Callable[[EvidenceSett
 
 def _asked(kind: Callable[..., Any], **parameters: Any) -> Callable[[EvidenceSettings, int], Any]:
     return lambda s, seed: kind(s.model, **parameters)
+
+
+def _one_column(settings: EvidenceSettings, seed: int) -> Pipeline:
+    """What can be told without comparing: of one column, whatever the others say."""
+    column = FunctionTransformer(itemgetter(ALONE[settings.dataset]))
+    return Pipeline([("column", column), *tfidf_regression(random_state=seed).steps])
 
 
 #: Arms by name, the joint model first.
@@ -197,12 +210,28 @@ ARMS: dict[str, Arm] = {
         lambda s, seed: tfidf_regression(random_state=seed),
         "words",
         groups="regression__groups",
+        records=True,
+    ),
+    "tfidf_overlap": Arm(
+        "TF-IDF and overlap of columns + logistic regression",
+        lambda s, seed: tfidf_regression(overlap=True, random_state=seed),
+        "words",
+        groups="regression__groups",
+        records=True,
+    ),
+    "tfidf_alone": Arm(
+        "TF-IDF of one column alone + logistic regression",
+        _one_column,
+        "words",
+        groups="regression__groups",
+        records=True,
     ),
     "embeddings": Arm(
         "Sentence embeddings + logistic regression",
         lambda s, seed: sentence_embedding_regression(random_state=seed),
         "words",
         groups="regression__groups",
+        records=True,
     ),
     "setfit": Arm(
         "SetFit",

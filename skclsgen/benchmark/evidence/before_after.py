@@ -111,6 +111,8 @@ def _variety_test(writing: Mapping[str, Any], groups: Sequence[str], other: str)
 def language_test(writing: Mapping[str, Any]) -> dict[str, float]:
     """Whether log-perplexity on general text rose by less than the margin.
 
+    Passages of a page are alike, so pages are what is independent.
+
     Returns
     -------
     dict of str to float
@@ -118,7 +120,8 @@ def language_test(writing: Mapping[str, Any]) -> dict[str, float]:
         by the margin or more, ``kl``, ``margin``.
     """
     base, tuned, kl = (np.array(writing["language"][name]) for name in ("base", "tuned", "kl"))
-    test = non_inferior(tuned - base, LANGUAGE_MARGIN)
+    pages = writing["language"]["pages"]
+    test = non_inferior(tuned - base, LANGUAGE_MARGIN, groups=pages)
     return {
         "base": float(base.mean()),
         "tuned": float(tuned.mean()),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +19,7 @@ from ...datasets import (
 )
 from .settings import EvidenceSettings
 
-__all__ = ["CROSS_VALIDATED", "DATASETS", "Cohort", "load_cohort"]
+__all__ = ["ALONE", "CROSS_VALIDATED", "DATASETS", "Cohort", "load_cohort"]
 
 #: e-SNLI test rows by which hyper-parameters were chosen or looked at while the package was made.
 LOOKED_AT = 1500
@@ -40,6 +42,18 @@ class Cohort:
     development: LabelledTexts
     test: LabelledTexts
     positive: str
+
+    def digest(self) -> str:
+        """Return a digest of all rows, to tell runs on other rows apart.
+
+        Other rows come of other data, but also of another version of scikit-learn, which may deal
+        folds in another way.
+        """
+        found = hashlib.sha256(self.positive.encode())
+        for part in (self.train, self.development, self.test):
+            rows = [part.texts, part.labels, part.explanations, part.groups]
+            found.update(json.dumps(rows).encode())
+        return found.hexdigest()[:12]
 
     def targets(self, part: LabelledTexts) -> np.ndarray:
         """Return 1 for the positive label, else 0, shape (rows,), int64."""
@@ -156,6 +170,13 @@ DATASETS = {
     "clinifact": _clinifact,
     "clinifact-grouped": _clinifact_grouped,
     "messages": _messages,
+}
+#: The column that tells most by itself.
+ALONE = {
+    "esnli": "hypothesis",
+    "clinifact": "article_abstract",
+    "clinifact-grouped": "article_abstract",
+    "messages": "message",
 }
 #: Those of which every seed is judged by rows of its own.
 CROSS_VALIDATED = {"clinifact-grouped"}

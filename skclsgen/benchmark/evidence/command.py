@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from ..measure import environment, save_json
 from .arms import ARMS, JOINT, SELF
 from .before_after import language_test, writing_tests
-from .cohorts import CROSS_VALIDATED, DATASETS, load_cohort
+from .cohorts import CROSS_VALIDATED, DATASETS, Cohort, load_cohort
 from .report import Evidence, write_report
 from .run import run_arm
 from .scores import compare, score
@@ -90,8 +90,11 @@ def gather(args: argparse.Namespace) -> dict[str, Any]:
     arms = [JOINT, *(arm for arm in args.arms if arm != JOINT)]
     if cohorts[0].train.explanations is None:  # then the joint model has no others either
         arms = [arm for arm in arms if arm != SELF]
-    store = RunStore(args.work / settings.dataset, settings.heading())
-    complete = _run_missing(arms, settings, store)
+    headings = {
+        seed: settings.heading() | {"rows": cohort.digest()} for seed, cohort in cohorts.items()
+    }
+    store = RunStore(args.work / settings.dataset, headings)
+    complete = _run_missing(arms, settings, cohorts, store)
     runs = {
         arm: {seed: run for seed in range(settings.seeds) if (run := store.find(arm, seed))}
         for arm in arms
@@ -123,7 +126,12 @@ def _planned(arms: Iterable[str], settings: EvidenceSettings) -> list[tuple[str,
     ]
 
 
-def _run_missing(arms: list[str], settings: EvidenceSettings, store: RunStore) -> bool:
+def _run_missing(
+    arms: list[str],
+    settings: EvidenceSettings,
+    cohorts: Mapping[int, Cohort],
+    store: RunStore,
+) -> bool:
     """Run what is not there; False if another process is at some of it."""
     complete = True
     with tqdm(_planned(arms, settings), unit="run", desc=settings.dataset) as bar:
@@ -133,8 +141,7 @@ def _run_missing(arms: list[str], settings: EvidenceSettings, store: RunStore) -
                 if not mine:
                     complete = False
                 elif store.find(arm, seed) is None:
-                    cohort = load_cohort(settings, seed)
-                    store.save(arm, seed, run_arm(arm, settings, cohort, seed))
+                    store.save(arm, seed, run_arm(arm, settings, cohorts[seed], seed))
     return complete
 
 

@@ -6,7 +6,7 @@ import re
 from functools import cache
 from importlib.resources import files
 
-__all__ = ["general_texts"]
+__all__ = ["general_pages", "general_texts"]
 
 #: Characters of a passage, at least.
 LENGTH = 600
@@ -14,7 +14,6 @@ LENGTH = 600
 PASSAGES = 120
 
 
-@cache
 def general_texts() -> tuple[str, ...]:
     """Return passages of expository English: Python's language reference, and data sets' histories.
 
@@ -27,17 +26,37 @@ def general_texts() -> tuple[str, ...]:
     >>> len(texts) >= 100, min(map(len, texts)) >= 600
     (True, True)
     """
+    return tuple(passage for _, passage in _collected())
+
+
+def general_pages() -> tuple[str, ...]:
+    """Return the page that each of :func:`general_texts` comes from; a page's passages are alike.
+
+    Examples
+    --------
+    >>> pages = general_pages()
+    >>> len(pages) == len(general_texts()), 40 < len(set(pages)) < len(pages)
+    (True, True)
+    """
+    return tuple(page for page, _ in _collected())
+
+
+@cache
+def _collected() -> tuple[tuple[str, str], ...]:
+    """Pages' names and passages."""
     from pydoc_data.topics import topics
 
     folder = files("sklearn.datasets.descr")
-    pages = [
-        page.read_text(encoding="utf-8") for page in folder.iterdir() if page.name[-4:] == ".rst"
-    ]
-    passages = [passage for page in sorted(pages) for passage in _passages(page)]
+    texts = {
+        page.read_text(encoding="utf-8"): page.name
+        for page in folder.iterdir()
+        if page.name[-4:] == ".rst"
+    }
+    found = [(texts[text], passage) for text in sorted(texts) for passage in _passages(text)]
     for name in sorted(topics):
-        passages += _passages(topics[name])[:2]
-    step = max(1, len(passages) // PASSAGES)
-    return tuple(passages[::step][:PASSAGES])
+        found += [(name, passage) for passage in _passages(topics[name])[:2]]
+    step = max(1, len(found) // PASSAGES)
+    return tuple(found[::step][:PASSAGES])
 
 
 def _passages(page: str) -> list[str]:

@@ -12,8 +12,9 @@ import numpy as np
 from markdown import markdown
 
 from ...disk_store import replace_file
+from ..usual import LEARNING_RATE
 from .arms import ARMS, JOINT, PAIRS_PER_TEXT, SELF
-from .cohorts import CROSS_VALIDATED, FOLDS, Cohort
+from .cohorts import ALONE, CROSS_VALIDATED, FOLDS, Cohort
 from .plots import draw_forest, draw_reliability, draw_roc
 from .scores import Scored
 from .settings import EvidenceSettings
@@ -122,11 +123,15 @@ def _rows(evidence: Evidence) -> str:
         f"arms alike. Joint, classification-only and generation-only LoRA have the same "
         f"number of epochs, {evidence.settings.epochs}, and the package's defaults, chosen for the "
         "joint model on other e-SNLI rows, but that nothing holds the language of generation-only "
-        "tuning. Trainer has the defaults of its documentation. The probe, the CNN and the "
+        "tuning. Trainer has 3 epochs, batches of 8, LoRA of rank 16 on all linear layers and a "
+        f"learning rate of {LEARNING_RATE}, the usual ones. The probe, the CNN and the "
         "regressions choose layer, pooling, epochs or penalty on the rows to learn from, sources "
         f"held out as wholes. The sampling arms have {evidence.settings.samples} replies a text, "
         f"the comparing ones {evidence.settings.opponents} opponents, SetFit {PAIRS_PER_TEXT} "
-        "pairs a text: fewer than their defaults, for time's sake. Beyond that nothing was tuned."
+        "pairs a text: fewer than their defaults, for time's sake. Beyond that nothing was tuned. "
+        "Prompting arms are shown no examples, in one wording each. TF-IDF and sentence embeddings "
+        "have features of each column of the records; the column that one arm has alone is "
+        f"`{ALONE[evidence.settings.dataset]}`."
     )
 
 
@@ -153,7 +158,8 @@ def _score_table(evidence: Evidence) -> str:
     for arm, own in sorted(evidence.scored.items(), key=lambda item: -item[1].auroc[0]):
         mean, low, high = own.auroc
         spread = "" if np.isnan(own.deviation("auroc")) else f" ± {own.deviation('auroc'):.3f}"
-        n_rows = len(next(iter(own.proba.values())))
+        each = [len(proba) for proba in own.proba.values()]
+        n_rows = sum(each) if evidence.settings.dataset in CROSS_VALIDATED else each[0]
         rows.append(
             [
                 f"**{ARMS[arm].title}**" if arm == JOINT else ARMS[arm].title,
@@ -163,14 +169,21 @@ def _score_table(evidence: Evidence) -> str:
                 *(f"{own.mean(column):.3f}" for column in columns),
                 f"{own.smooth_ece_by_chance:.3f}",
                 f"{own.mean('raw_smooth_ece'):.3f}",
+                f"{own.mean('temperature'):.1f}",
                 _unparsed(evidence.runs[arm]),
-                _seconds(evidence.runs[arm], "fit_seconds"),
-                _seconds(evidence.runs[arm], "predict_seconds"),
+                *_seconds(evidence, arm),
             ]
         )
     head = ["Arm", "Seeds", "Test rows", "AUROC (95%) ± sd over seeds", "AUPRC", "F1", "MCC"]
-    head += ["Brier", "Log-loss", "D²", "Smooth ECE", "by chance up to", "before scaling", "Unread"]
-    return table([*head, "Fit, s", "Predict, s"], rows)
+    head += ["Brier", "Log-loss", "D²", "Smooth ECE", "by chance up to", "before scaling"]
+    head += ["Temperature", "Unread", "Fit, s", "Predict, s"]
+    notes = (
+        "Scores are means over seeds. Where the temperature is 50, the most that is tried, there was "
+        "nothing to scale but noise: such probabilities are all but even, and worse than the share "
+        "of the label among all rows. Seconds are of the first seed's run and hold for its machine, "
+        "which is named where it is not the joint model's."
+    )
+    return f"{table(head, rows)}\n\n{notes}"
 
 
 def _unparsed(runs: Mapping[int, Mapping[str, Any]]) -> str:
@@ -178,8 +191,12 @@ def _unparsed(runs: Mapping[int, Mapping[str, Any]]) -> str:
     return "" if found[0] is None else f"{np.mean(found):.0f}"
 
 
-def _seconds(runs: Mapping[int, Mapping[str, Any]], key: str) -> str:
-    return f"{np.median([run[key] for run in runs.values()]):.0f}"
+def _seconds(evidence: Evidence, arm: str) -> list[str]:
+    """Seconds of the first seed's fit and prediction."""
+    run, joint = (evidence.runs[name][min(evidence.runs[name])] for name in (arm, JOINT))
+    device, usual = (_where(own["environment"])[0] for own in (run, joint))
+    where = "" if device == usual else f" ({device})"
+    return [f"{run[key]:.0f}{where}" for key in ("fit_seconds", "predict_seconds")]
 
 
 def _comparison_table(evidence: Evidence) -> str:
@@ -236,7 +253,8 @@ def _manifest(evidence: Evidence) -> str:
         for arm, own in evidence.runs.items()
         for seed, run in own.items()
     ]
-    head = ["Run", "Seed", "Started", "Load before", "Device", "torch", "transformers", "Sources"]
+    head = ["Run", "Seed", "Started", "Load before", "Device", "torch", "transformers"]
+    head += ["scikit-learn", "Sources"]
     parts = ["```json\n" + json.dumps(manifest, indent=1) + "\n```", table(head, runs)]
     mixed = [
         ARMS[arm].title
@@ -256,4 +274,5 @@ def _where(environment: Mapping[str, Any]) -> list[str]:
     device = (
         f"{environment['processor']}, {environment['cores']} cores" * (device == "cpu") or device
     )
-    return [device, versions["torch"], versions["transformers"], environment["sources"]]
+    packages = (versions[name] for name in ("torch", "transformers", "scikit-learn"))
+    return [device, *packages, environment["sources"]]

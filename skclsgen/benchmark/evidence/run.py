@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...backbone import load_base_model
+from ...datasets import LabelledTexts
 from ..measure import environment, now, timed
 from ..settings import forget
 from .arms import ARMS, Arm
@@ -44,12 +45,15 @@ def run_arm(name: str, settings: EvidenceSettings, cohort: Cohort, seed: int) ->
     state = {"started": now(), "load_before": os.getloadavg()[0]}
     clf = arm.make(settings, seed)
     fit_seconds, _ = timed(lambda: _fit(arm, clf, cohort))
-    development, test = (_rows(arm, settings, part) for part in (cohort.development, cohort.test))
+    development, test = (
+        _given(arm, part.take(range(_rows(arm, settings, part))))
+        for part in (cohort.development, cohort.test)
+    )
     column = np.asarray(clf.classes_).tolist().index(cohort.positive)
     found, unread = {}, {}
     predict_seconds = 0.0
-    for part, texts in (("development", development), ("test", test)):
-        seconds, proba = timed(partial(clf.predict_proba, texts))
+    for part, shown in (("development", development), ("test", test)):
+        seconds, proba = timed(partial(clf.predict_proba, shown))
         found[part] = [round(float(p), 12) for p in proba[:, column]]
         unread[part] = getattr(clf, "n_unparsed_", None)
         predict_seconds += seconds
@@ -67,15 +71,19 @@ def run_arm(name: str, settings: EvidenceSettings, cohort: Cohort, seed: int) ->
 
 
 def _fit(arm: Arm, clf: Any, cohort: Cohort) -> Any:
-    texts, labels = cohort.train.texts, cohort.train.labels
     further: dict[str, Any] = {}
     if arm.explained:
         further["explanations"] = cohort.train.reasons
     if arm.groups:  # or what was learnt by heart would be chosen, and is judged by other sources
         further[arm.groups] = cohort.train.groups
-    return clf.fit(texts, labels, **further)
+    return clf.fit(_given(arm, cohort.train), cohort.train.labels, **further)
 
 
-def _rows(arm: Arm, settings: EvidenceSettings, part: Any) -> list[str]:
-    texts: list[str] = part.texts
-    return texts[: settings.few_rows] if arm.few_rows else texts
+def _given(arm: Arm, part: LabelledTexts) -> Any:
+    """What an arm is shown of rows."""
+    return part.records if arm.records else part.texts
+
+
+def _rows(arm: Arm, settings: EvidenceSettings, part: LabelledTexts) -> int:
+    """How many of a part's rows, the first ones, an arm is asked about."""
+    return min(len(part), settings.few_rows) if arm.few_rows else len(part)

@@ -68,7 +68,8 @@ class EvidenceSettings:
     def heading(self) -> dict[str, Any]:
         """Return what is asked of a run: settings, and the wording of the prompts.
 
-        On which machine, with which versions, every run says of itself.
+        On which rows, the runs' folder adds; on which machine, with which versions, every run says
+        of itself.
         """
         own = {key: value for key, value in asdict(self).items() if key not in NOT_OF_A_RUN}
         name = Path(self.model).name if Path(self.model).exists() else self.model

@@ -22,40 +22,60 @@ class RunStore:
     ----------
     folder : Path
         Made where it is missing.
-    heading : mapping of str to JSON value
-        What the runs depend on; runs of another heading are not found, and are replaced.
+    headings : mapping of seed to mapping of str to JSON value
+        What the runs of every seed depend on; runs of another heading are an error.
 
     Examples
     --------
     >>> import tempfile
-    >>> store = RunStore(Path(tempfile.mkdtemp()), {"rows": 800})
+    >>> store = RunStore(Path(tempfile.mkdtemp()), {0: {"epochs": 2}})
     >>> with store.claim("joint", 0) as mine:
     ...     store.save("joint", 0, {"auroc": 0.9})
     >>> mine, store.find("joint", 0)
     (True, {'auroc': 0.9})
     """
 
-    def __init__(self, folder: Path, heading: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, headings: Mapping[int, Mapping[str, Any]]) -> None:
         self.folder = folder
-        self.heading = json.loads(json.dumps(heading))
+        self.headings = {
+            seed: json.loads(json.dumps(heading)) for seed, heading in headings.items()
+        }
 
     def find(self, arm: str, seed: int) -> dict[str, Any] | None:
-        """Return a finished run, or None."""
+        """Return a finished run, or None.
+
+        Raises
+        ------
+        ValueError
+            If what is there is no finished run, or one of another heading: it may have taken hours,
+            so it is neither used nor replaced.
+        """
         file = self._file(arm, seed)
         if not file.exists():
             return None
         try:
             found = json.loads(file.read_text(encoding="utf-8"))
-            same = found["heading"] == self.heading
-            return dict(found["result"]) if same else None
+            heading, result = dict(found["heading"]), dict(found["result"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{file} holds no finished run ({error!r}); remove it, or name another folder."
             ) from error
+        asked = self.headings[seed]
+        other = [
+            f"{key} {heading.get(key)!r} instead of {asked.get(key)!r}"
+            for key in sorted(heading.keys() | asked.keys())
+            if heading.get(key) != asked.get(key)
+        ]
+        if other:
+            raise ValueError(
+                f"{file} is a run with {', '.join(other)}; name another folder with --work, or "
+                "remove it."
+            )
+        return result
 
     def save(self, arm: str, seed: int, result: Mapping[str, Any]) -> None:
         """Write a finished run; a killed process leaves none or a whole one."""
-        content = {"heading": self.heading, "result": without_nan(dict(result))}
+        content = {"heading": self.headings[seed], "result": without_nan(dict(result))}
         save_json(self._file(arm, seed), content)
 
     @contextlib.contextmanager

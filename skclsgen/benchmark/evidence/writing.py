@@ -31,7 +31,7 @@ from ...metrics import (
 from ...packed_model import PackedModel
 from ...wording import words
 from .cohorts import Cohort
-from .general_text import general_texts
+from .general_text import general_pages, general_texts
 from .settings import EvidenceSettings
 
 __all__ = ["BASE", "DISTINCT_LENGTH", "JOINT_WRITER", "PEOPLE", "ROW_MEASURES", "judge_writing"]
@@ -103,6 +103,7 @@ def judge_writing(
         "rows": len(test),
         "alignment": _alignment(clf, settings, cohort, test, spoken, seed),
         "language": {
+            "pages": general_pages()[: settings.passages],
             "base": change.base.tolist(),
             "tuned": change.tuned.tolist(),
             "kl": change.kl.tolist(),
