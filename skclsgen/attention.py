@@ -201,7 +201,7 @@ def can_pack(lm: PreTrainedModel) -> bool:
                 cache=cache,
                 use_cache=True,
             ).last_hidden_state[0]
-    except (TypeError, ValueError, AttributeError, KeyError, RuntimeError) as error:
+    except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
         logger.info("running packed rows failed: %s", error)
         return False
     expected, found = (t.to(torch.float64) for t in (torch.cat(alone), together))

@@ -9,11 +9,13 @@ import os
 import threading
 import warnings
 import weakref
+from collections.abc import Iterable
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -23,14 +25,21 @@ from transformers import (
 )
 
 from .attention import can_pack, forget_rows
-from .exceptions import FallbackWarning, OptionalDependencyError, UnsupportedModelError
+from .exceptions import (
+    CLSGenError,
+    FallbackWarning,
+    OptionalDependencyError,
+    UnsupportedModelError,
+)
 from .model_source import (
     DEFAULT_MODEL,
     BaseModelInfo,
+    check_complete,
     convert_gguf,
     find_base_model,
     quiet_transformers,
 )
+from .prompt import is_control
 from .trunk_cache import TrunkCache
 
 __all__ = [
@@ -81,6 +90,7 @@ class BaseModel:
         self.tokenizer = tokenizer
         self.device = lm.device
         self.dtype = lm.dtype
+        self.check_ids(_ids_of_text(tokenizer))
         self.packs = attn_implementation == "auto" and can_pack(self.lm)
         if attn_implementation == "auto" and not self.packs:
             warnings.warn(
@@ -99,12 +109,41 @@ class BaseModel:
         config = self.lm.config.get_text_config()
         return int(getattr(config, "max_position_embeddings", None) or 2048)
 
+    def check_ids(self, ids: Iterable[int]) -> None:
+        """Raise if there are tokens that the model has no embedding for.
+
+        Raises
+        ------
+        UnsupportedModelError
+            Naming the first of them.
+        """
+        rows = self.lm.get_input_embeddings().get_parameter("weight").shape[0]
+        beyond = sorted(index for index in set(ids) if index >= rows)
+        if beyond:
+            token = self.tokenizer.convert_ids_to_tokens(beyond[0])
+            raise UnsupportedModelError(
+                f"model={self.info.model!r} has {rows} embeddings and none for the token {token!r} "
+                f"(id {beyond[0]}) of its tokenizer; call resize_token_embeddings on the model and "
+                "save it again, or put back the tokenizer it came with."
+            )
+
     @property
     def stop_ids(self) -> frozenset[int]:
         """Token ids at which generation ends."""
         configured = getattr(self.lm.generation_config, "eos_token_id", None)
         ids = configured if isinstance(configured, list) else [configured]
         return frozenset(i for i in [*ids, self.tokenizer.eos_token_id] if i is not None)
+
+
+def _ids_of_text(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Ids that texts become, and those of their beginning and end.
+
+    Not control tokens: a few text models have no embedding for the one that marks a picture.
+    """
+    added = tokenizer.added_tokens_decoder.items()
+    control = {index for index, token in added if is_control(token.content, token.special)}
+    ends = {tokenizer.bos_token_id, tokenizer.eos_token_id} - {None}
+    return (set(tokenizer.get_vocab().values()) - control) | ends
 
 
 # Weak values: an entry lives as long as some estimator (or its family of clones) holds the model.
@@ -213,7 +252,7 @@ def load_base_model(
     ModelNotFoundError
         If it is nowhere to be found; the message gives the remedies.
     UnsupportedModelError
-        If it is not a causal language model.
+        If it is not a causal language model, lacks weights, or has another model's tokenizer.
     OptionalDependencyError
         If a chosen option needs a package that is absent.
     """
@@ -306,9 +345,14 @@ def _load(
         "device_map": device,
         "trust_remote_code": False,  # None would ask
         "use_safetensors": True,  # the other format is a pickle, which can run code
+        "output_loading_info": True,
+        "ignore_mismatched_sizes": True,  # the report tells of them
     }
+    name, remedy = f"model={info.model!r}", ""
     if attn_implementation != "auto":
         options["attn_implementation"] = attn_implementation
+        name += f" with attn_implementation={attn_implementation!r}"
+        remedy = ", or leave attn_implementation at 'auto'"
     if quantization is not None:
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_8bit=quantization == "8bit",
@@ -321,15 +365,21 @@ def _load(
             folder = convert_gguf(folder, info.fingerprint, verbose)
         with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-            lm = AutoModelForCausalLM.from_pretrained(folder, **options)
-    except OptionalDependencyError:
+            lm, report = cast(Any, AutoModelForCausalLM).from_pretrained(folder, **options)
+    except CLSGenError:
         raise
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise UnsupportedModelError(
-            f"model={info.model!r} could not be loaded as a causal language model "
-            f"({type(error).__name__}: {error}); give the folder of a decoder model with its "
-            "tokenizer and safetensors weights."
+    except ImportError as error:
+        raise OptionalDependencyError(
+            f"{name} needs a package that is not installed, or not in a version that fits "
+            f"({error}); install it{remedy}."
         ) from error
+    except (OSError, ValueError, LookupError, SafetensorError) as error:
+        raise UnsupportedModelError(
+            f"{name} could not be loaded as a causal language model "
+            f"({type(error).__name__}: {error}); give the folder of a decoder model with its "
+            f"tokenizer and safetensors weights{remedy}."
+        ) from error
+    check_complete(name, report)
     for module in lm.modules():
         # On CPUs bitsandbytes would pack 4-bit weights for inference, and then they pass no
         # gradients on to the adapters below them.

@@ -18,7 +18,7 @@ from .lora import LoraSettings, add_adapters, n_adapted_layers
 from .memory import Memory
 from .module_tree import Inject, Skip, Tap, decoder_layers, share_weights
 from .packed_model import Caches, PackedModel
-from .packing import PackedRows
+from .packing import TOKEN_MULTIPLE, PackedRows
 
 __all__ = ["DualHead"]
 
@@ -131,7 +131,7 @@ class DualHead(PackedModel):
             with torch.no_grad():
                 parts, _ = self.hidden_states(rows, self.trunk_states(rows)[0])
                 whole, _ = self.hidden_states(rows)
-        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
             logger.info("running the halves failed: %s", error)
             return False
         return torch.equal(parts, whole)
@@ -204,8 +204,14 @@ class DualHead(PackedModel):
         return self.run(rows, upper)
 
     def class_logits(self, decision_states: torch.Tensor) -> torch.Tensor:
-        """Logits of shape (rows, classes) from hidden states at the decision tokens."""
-        return self.head(decision_states.to(self.head.weight.dtype))
+        """Logits of shape (rows, classes) from hidden states at the decision tokens.
+
+        On a CPU, a row's do not depend on the others: one row, or a few, would take other kernels.
+        """
+        filler = -len(decision_states) % TOKEN_MULTIPLE
+        filled = pad(decision_states.to(self.head.weight.dtype), (0, 0, 0, filler))
+        logits: torch.Tensor = self.head(filled)
+        return logits[: len(decision_states)]
 
     def losses(
         self,
@@ -239,7 +245,9 @@ class DualHead(PackedModel):
         """
         states, _ = self.hidden_states(rows, trunk_states)
         prompts = len(classes)
-        logits = self.class_logits(states[rows.decisions()[:prompts]])
+        # Without class_logits' filler: gradients depend on the batch in any case.
+        decisions = states[rows.decisions()[:prompts]]
+        logits = self.head(decisions.to(self.head.weight.dtype))
         classification = cross_entropy(logits, classes, reduction="none")
         verbal, drift = torch.zeros_like(classification), classification.new_zeros(())
         row, place = rows.continuations()

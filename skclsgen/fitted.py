@@ -6,8 +6,10 @@ machines with other hardware; the network is rebuilt when it is first needed.
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -83,8 +85,12 @@ class TaskSettings:
 
     def encoder(self, base: BaseModel) -> PromptEncoder:
         """Return the prompt encoder for ``base``."""
+        # Without a limit yet: it depends on how many tokens the labels' words are.
+        whole = PromptEncoder(
+            base.tokenizer, self.instruction, self.label_words, sys.maxsize, frame=self.frame
+        )
         # The reply needs room behind the prompt: label, full stop, explanation, end of text.
-        words = base.tokenizer.encode(" ".join(self.label_words), add_special_tokens=False)
+        words = whole.plain_ids(" ".join(self.label_words))
         available = max(0, base.context_length - self.max_new_tokens - len(words) - 8)
         if self.max_length is not None and self.max_length > available:
             raise InvalidTextError(
@@ -95,7 +101,7 @@ class TaskSettings:
         length = available if self.max_length is None else self.max_length
         try:
             return PromptEncoder(
-                base.tokenizer, self.instruction, self.label_words, length, frame=self.frame
+                base.tokenizer, self.instruction, self.label_words, length, frame=whole.frame
             )
         except InvalidTextError:
             if self.max_length is not None:
@@ -197,10 +203,14 @@ class FittedNetwork:
                 "original model, or fit again."
             )
         encoder = self.task.encoder(base)
+        base.check_ids([*encoder.prefix_ids, *encoder.suffix_ids])  # a template has its own tokens
         memory = None if self.memory is None else self._open_memory(self.memory, base)
-        net = DualHead(base, encoder.prefix_ids, encoder.verbalizers(), self.lora, memory).eval()
+        verbalizers = encoder.verbalizers()
+        net = DualHead(base, encoder.prefix_ids, verbalizers, self.lora, memory).eval()
         if self.state is not None:
             net.load_trained_state(self.state)
+        else:
+            warn_of_labels_alike(verbalizers, self.task.label_words)
         self.task = replace(self.task, frame=encoder.frame)
         self.fingerprint = found
         self.lease.base, self.lease.settings = base, self.base
@@ -352,6 +362,31 @@ class FittedNetwork:
                     complete = ids[-1] in live.base.stop_ids
                     replies[row] = Reply(logit, label, live.encoder.words(ids), complete)
         return [replies[row] for row in range(len(prompts))]
+
+
+def warn_of_labels_alike(verbalizers: Sequence[Sequence[int]], label_words: Sequence[str]) -> None:
+    """Warn if two classes start with the same head row, as 12 and 21 where digits are tokens.
+
+    Parameters
+    ----------
+    verbalizers : sequence of sequences of int
+        Per class, token ids whose LM-head rows are averaged.
+    label_words : sequence of str
+        Words of each class.
+    """
+    seen: dict[frozenset[tuple[int, float]], str] = {}
+    for ids, words in zip(verbalizers, label_words, strict=True):
+        shares = frozenset((index, count / len(ids)) for index, count in Counter(ids).items())
+        other = seen.setdefault(shares, words)
+        if other != words:
+            warnings.warn(
+                f"the labels {other!r} and {words!r} are made of the same tokens, so the "
+                "classification head starts without telling them apart: with epochs=0 they are "
+                "always equally likely; give them other words with label_names.",
+                FallbackWarning,
+                stacklevel=2,
+            )
+            return
 
 
 def _bar(total: int, what: str, verbose: int) -> tqdm[Any]:

@@ -202,7 +202,7 @@ def decode(
                 chosen[place] = openings[row][step]
             elif row in unfinished:
                 replies[row].append(chosen[place])
-                if chosen[place] in stop_ids or len(replies[row]) == max_new_tokens:
+                if chosen[place] in stop_ids or len(replies[row]) >= max_new_tokens:
                     unfinished.remove(row)
         progress(before - len(unfinished))
         if not unfinished:

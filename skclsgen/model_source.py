@@ -12,10 +12,10 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import torch
@@ -38,7 +38,7 @@ from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from .disk_store import share_as_folder
-from .exceptions import ModelNotFoundError, OptionalDependencyError
+from .exceptions import ModelNotFoundError, OptionalDependencyError, UnsupportedModelError
 
 __all__ = ["DEFAULT_MODEL", "BaseModelInfo", "convert_gguf", "find_base_model"]
 
@@ -54,6 +54,7 @@ EMBEDDED_MODELS = {
 #: Seconds to wait for the Hub before it counts as unreachable.
 HUB_TIMEOUT = 3.0
 
+WEIGHT_FILES = "*.safetensors"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
@@ -72,8 +73,9 @@ class BaseModelInfo:
     revision : str or None
         Commit of the Hub snapshot, ``None`` elsewhere.
     fingerprint : str
-        SHA-256 that identifies the weights: of the whole GGUF file, or of the configuration and
-        each weight file's name, size, and 4 KiB of every mebibyte.
+        SHA-256 that identifies the weights and the tokenizer: of the whole GGUF file, or of the
+        configuration, the tokenizer's vocabulary, and each weight file's name, size, and 4 KiB of
+        every mebibyte.
     """
 
     model: str
@@ -176,7 +178,7 @@ def _is_complete(folder: Path) -> bool:
     if index.is_file():
         shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         return all((folder / shard).is_file() for shard in shards)
-    return any(_weight_files(folder))
+    return any(folder.glob(WEIGHT_FILES))
 
 
 def _embedded_file(name: str) -> Path | None:
@@ -230,8 +232,13 @@ def _download(name: str, revision: str | None) -> Path:
     raise ModelNotFoundError(f"model={name!r} was not found: {reason}; {remedy}.") from None
 
 
-def _weight_files(folder: Path) -> Iterator[Path]:
-    yield from folder.glob("*.safetensors")
+def _vocabulary_files(folder: Path) -> list[Path]:
+    """Files that say which ids a text becomes.
+
+    Where there is a tokenizer.json, transformers reads no other, and a snapshot may lack the rest.
+    """
+    whole, *others = (folder / name for name in (*TOKENIZER_FILES, "merges.txt"))
+    return [whole] if whole.is_file() else [file for file in others if file.is_file()]
 
 
 def _folder_info(name: str, source: str, folder: Path, revision: str | None) -> BaseModelInfo:
@@ -242,10 +249,12 @@ def _folder_info(name: str, source: str, folder: Path, revision: str | None) -> 
             "save_pretrained wrote, or a GGUF file itself."
         )
     digest = hashlib.sha256(config.read_bytes())
-    for file in sorted(_weight_files(folder)):
+    for file in sorted(folder.glob(WEIGHT_FILES)):
         status = file.stat()
         digest.update(f"{file.name}:{status.st_size}".encode())
         digest.update(_sampled(file, status.st_size, status.st_mtime_ns))
+    for file in _vocabulary_files(folder):
+        digest.update(f"{file.name}:{_sha256(file)}".encode())
     return BaseModelInfo(name, source, str(folder), revision, digest.hexdigest())
 
 
@@ -321,13 +330,16 @@ def convert_gguf(file: Path, fingerprint: str, verbose: int = 0) -> Path:
             tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
             tokenizer.save_pretrained(new)
             bar.update()
-            lm = AutoModelForCausalLM.from_pretrained(
+            lm, report = cast(Any, AutoModelForCausalLM).from_pretrained(
                 file.parent,
                 gguf_file=file.name,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # the report tells of them
                 quantization_config=transformers.GgufConfig(dequantize=True),
                 # One type whatever the machine, so that weights agree between machines.
                 dtype=torch.bfloat16,
             )
+            check_complete(file.name, report)
             lm.save_pretrained(new)
             bar.update()
         for written in new.iterdir():  # some for this user's eyes only, too
@@ -340,6 +352,25 @@ def convert_gguf(file: Path, fingerprint: str, verbose: int = 0) -> Path:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return target
+
+
+def check_complete(name: str, report: Mapping[str, Any]) -> None:
+    """Raise if a loading report tells of weights that are absent, or of another shape.
+
+    transformers makes random ones up, others every time.
+    """
+    missing, misfits = sorted(report["missing_keys"]), sorted(report["mismatched_keys"])
+    if misfits:
+        weight, found, wanted = misfits[0]
+        problem = f"has {weight} of shape {tuple(found)} where its config says {tuple(wanted)}"
+    elif missing:
+        problem = f"lacks {len(missing)} of its weights, such as {missing[0]}"
+    else:
+        return
+    raise UnsupportedModelError(
+        f"{name} {problem}, and random ones would take their place; give a complete causal "
+        "language model, as its save_pretrained writes it."
+    )
 
 
 @contextlib.contextmanager

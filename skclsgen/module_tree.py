@@ -97,7 +97,7 @@ def keys_and_values(cache: DynamicCache) -> list[tuple[torch.Tensor, torch.Tenso
     found = [
         (getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in cache.layers
     ]
-    if any(keys is None or values is None for keys, values in found):
+    if not found or any(keys is None or values is None for keys, values in found):
         raise UnsupportedModelError(
             "the base model keeps something other than keys and values between tokens; use a "
             "causal decoder with attention in every layer."

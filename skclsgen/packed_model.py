@@ -13,8 +13,10 @@ from typing_extensions import Self
 
 from .attention import NAME, packed
 from .backbone import BaseModel
+from .exceptions import UnsupportedModelError
 from .module_tree import keys_and_values, share_weights
 from .packing import PackedRows, Row
+from .roomy_cache import roomy_cache
 from .token_loss import frozen_head_kl, frozen_head_nll, log_proba
 
 __all__ = ["Caches", "PackedModel"]
@@ -36,6 +38,11 @@ class PackedModel(nn.Module):
     prefix_ids : sequence of int, at least one
         What every row begins with; its keys and values are computed once.
 
+    Raises
+    ------
+    UnsupportedModelError
+        If the model cannot go on from keys and values, as one without attention in every layer.
+
     Attributes
     ----------
     lm : transformers.PreTrainedModel
@@ -47,7 +54,17 @@ class PackedModel(nn.Module):
         super().__init__()
         self.base = base
         self.prefix_ids = tuple(prefix_ids)
-        self._prefix = self._prefix_keys_and_values()
+        try:
+            self._prefix = self._prefix_keys_and_values()
+            self._try_a_step()
+        except (torch.OutOfMemoryError, UnsupportedModelError):
+            raise
+        except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
+            raise UnsupportedModelError(
+                f"model={base.info.model!r} cannot go on from keys and values that were kept "
+                f"({type(error).__name__}: {error}); use a causal decoder with attention in every "
+                "layer and rotary or learnt positions, such as Llama, Qwen or GPT-2."
+            ) from error
         self.lm: PreTrainedModel = share_weights(base.lm)
         if base.packs:
             self.lm.set_attn_implementation(NAME)
@@ -69,6 +86,18 @@ class PackedModel(nn.Module):
         with torch.no_grad():
             self.base.lm.get_decoder()(input_ids=ids, cache=cache, use_cache=True)
         return keys_and_values(cache)
+
+    @torch.no_grad()
+    def _try_a_step(self) -> None:
+        """Run one token behind the prefix, as generation does; BLOOM, with ALiBi, fails here."""
+        known = len(self.prefix_ids)
+        self.base.lm.get_decoder()(
+            input_ids=torch.tensor([self.prefix_ids[:1]], device=self.base.device),
+            attention_mask=torch.ones(1, known + 1, dtype=torch.long, device=self.base.device),
+            position_ids=torch.tensor([[known]], device=self.base.device),
+            cache=roomy_cache(self._prefix),
+            use_cache=True,
+        )
 
     def prefix_cache(self) -> DynamicCache:
         """Return a new cache that holds the prefix, in every layer."""

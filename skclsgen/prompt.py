@@ -241,7 +241,9 @@ class PromptEncoder:
         return self.plain_ids(" " + words) or self.plain_ids(words)
 
     def _template_ids(self, text: str) -> list[int]:
-        return list(self.tokenizer.encode(text, add_special_tokens=False)) if text else []
+        # verbose: long texts are cut later, and need no warning that they would be too long.
+        ids = self.tokenizer.encode(text, add_special_tokens=False, verbose=False) if text else []
+        return list(ids)
 
     def _bos(self, rendered: str) -> list[int]:
         """Return the beginning-of-text token, if the tokenizer adds one and the template not."""

@@ -84,8 +84,14 @@ def self_rationales(
         One unfiltered candidate per text: the quotation as a sentence, or nothing.
     """
     encoder = PromptEncoder(base.tokenizer, INSTRUCTION, label_words, max_length, cue=CUE)
-    prompts = encoder.encode(texts)
     because = encoder.plain_ids(OPENING)
+    longest = max(map(len, encoder.label_ids)) + len(because)
+    room = base.context_length - max_new_tokens - longest
+    if room < max_length:  # these replies open with more than those that max_length leaves room for
+        encoder = PromptEncoder(
+            base.tokenizer, INSTRUCTION, label_words, room, cue=CUE, frame=encoder.frame
+        )
+    prompts = encoder.encode(texts)
     openings = [[*encoder.label_ids[label], *because] for label in labels]
     written = base.rationales
     prefix = tuple(encoder.prefix_ids)

@@ -103,8 +103,13 @@ def build_model(folder, family="llama", **tokenizer_options):
     """Save a tiny random model of ``family`` with its tokenizer; return the folder's path."""
     config_class, changes = FAMILIES[family]
     sizes = changes if family == "gpt2" else {**SIZES, **changes}
+    return save_model(folder, config_class(**sizes), **tokenizer_options)
+
+
+def save_model(folder, config, **tokenizer_options):
+    """Save a random model as ``config`` describes it, with its tokenizer; return the path."""
     torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(config_class(**sizes))
+    model = transformers.AutoModelForCausalLM.from_config(config)
     head = model.get_output_embeddings()
     if head.bias is not None:  # zero in a new model, which would hide that it is ignored
         torch.nn.init.normal_(head.bias)

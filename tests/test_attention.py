@@ -1,7 +1,7 @@
 import pytest
 import torch
-from conftest import FAMILIES, build_model
-from transformers import AutoModelForCausalLM
+from conftest import FAMILIES, SIZES, build_model, save_model
+from transformers import AutoModelForCausalLM, FalconConfig
 
 from skclsgen import attention
 from skclsgen import grouped_attention as grouped
@@ -9,7 +9,7 @@ from skclsgen.attention import can_pack, packed
 from skclsgen.backbone import load_base_model
 from skclsgen.dual_head import DualHead
 from skclsgen.exceptions import FallbackWarning
-from skclsgen.generation import predict_logits, prefill
+from skclsgen.generation import decode, predict_logits, prefill
 from skclsgen.grouped_attention import grouped_attention, make_plan
 from skclsgen.lora import LoraSettings
 from skclsgen.packing import PackedRows
@@ -160,3 +160,26 @@ def test_another_attention_can_be_asked_for(tmp_path):
     assert not base.packs
     net = DualHead(base, [1, 30, 31], [[10], [11]], LoraSettings(2, 4, 8.0, 0.0)).eval()
     assert predict_logits(net, [[40, 41], [50]]).isfinite().all()
+
+
+def test_a_family_whose_attention_is_no_function_is_run_row_by_row(tmp_path):
+    """Falcon computes its own, and packed rows fail inside it."""
+    sizes = {name: size for name, size in SIZES.items() if name != "head_dim"}
+    folder = save_model(tmp_path, FalconConfig(**sizes))
+    with pytest.warns(FallbackWarning, match="rows are run one by one"):
+        base = load_base_model(folder, dtype="float32")
+    prefix, prompts = [1, 30, 31], [[40, 41, 42], [50], list(range(60, 90))]
+    with pytest.warns(FallbackWarning, match="cannot be split"):
+        net = DualHead(base, prefix, [[10], [11]], LoraSettings(2, 4, 8.0, 0.0)).eval()
+    logits, start = prefill(net, prompts)
+    replies = decode(net.lm, start, [[20]] * 3, 6, frozenset({2}))
+    for prompt, found, reply in zip(prompts, logits, replies, strict=True):
+        ids = torch.tensor([[*prefix, *prompt]])
+        with torch.no_grad():
+            expected = base.lm(ids).logits[0, -1, [10, 11]]
+            said = base.lm.generate(
+                torch.cat([ids, torch.tensor([[20]])], dim=1),
+                max_new_tokens=6, do_sample=False, pad_token_id=2, eos_token_id=2,
+            )  # fmt: skip
+        torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
+        assert reply == said[0, ids.shape[1] + 1 :].tolist()

@@ -1,18 +1,22 @@
 import gc
+import importlib.util
+import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import weakref
 
 import pytest
 import torch
-from conftest import build_model
+import transformers
+from conftest import SIZES, build_model, build_tokenizer
 from sklearn.base import clone
 
 from skclsgen import CLSGenClassifier, backbone, release_memory
 from skclsgen.backbone import load_base_model, resolve_device, resolve_dtype
-from skclsgen.exceptions import OptionalDependencyError
+from skclsgen.exceptions import OptionalDependencyError, UnsupportedModelError
 from skclsgen.row_attention import triangle
 
 
@@ -186,3 +190,87 @@ def test_a_search_over_models_holds_one_at_a_time(quick, data, tmp_path, monkeyp
     for model in (quick["model"], build_model(tmp_path / "other", "qwen2")):
         clone(clf).set_params(model=model).fit(texts, labels)
     assert held == [0, 0]
+
+
+@pytest.fixture
+def copied(tiny, tmp_path):
+    """Folder of the tiny model, to be spoilt."""
+    return shutil.copytree(tiny, tmp_path / "model")
+
+
+def set_config(folder, **changes):
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def test_weights_that_are_absent_are_not_made_up(copied):
+    set_config(copied, num_hidden_layers=5)
+    with pytest.raises(
+        UnsupportedModelError, match=r"lacks 18 of its weights, such as model\.layers\.3"
+    ):
+        load_base_model(copied)
+
+
+def test_a_sequence_classifier_has_no_words(tmp_path):
+    config = transformers.LlamaConfig(**SIZES)
+    transformers.LlamaForSequenceClassification(config).save_pretrained(tmp_path)
+    build_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(
+        UnsupportedModelError, match=r"lacks 1 of its weights, such as lm_head\.weight"
+    ):
+        load_base_model(tmp_path)
+
+
+def test_weights_that_do_not_fit_the_configuration(copied):
+    set_config(copied, vocab_size=500)
+    message = r"has lm_head.weight of shape \(400, 32\) where its config says \(500, 32\)"
+    with pytest.raises(UnsupportedModelError, match=message):
+        load_base_model(copied)
+
+
+def test_a_file_cut_short(copied):
+    file = copied / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(UnsupportedModelError, match=r"could not be loaded .*SafetensorError"):
+        load_base_model(copied)
+
+
+def test_an_attention_that_does_not_exist_is_blamed_by_name(tiny):
+    message = r"with attn_implementation='foo' could not .* leave attn_implementation at 'auto'\.$"
+    with pytest.raises(UnsupportedModelError, match=message):
+        load_base_model(tiny, attn_implementation="foo")
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("flash_attn_interface") is not None, reason="the package is there"
+)
+def test_an_attention_whose_package_is_absent(tiny):
+    message = "with attn_implementation='flash_attention_3' needs a package"
+    with pytest.raises(OptionalDependencyError, match=message):
+        load_base_model(tiny, attn_implementation="flash_attention_3")
+
+
+@pytest.mark.parametrize(
+    "added", [{"new_tokens": ["zebra"]}, {"special_tokens_dict": {"eos_token": "<|stop|>"}}]
+)
+def test_tokens_without_an_embedding_are_named(copied, added):
+    tokenizer = build_tokenizer()
+    (tokenizer.add_tokens if "new_tokens" in added else tokenizer.add_special_tokens)(**added)
+    tokenizer.save_pretrained(copied)
+    message = r"has 400 embeddings and none for the token '(zebra|<\|stop\|>)' \(id 400\)"
+    with pytest.raises(UnsupportedModelError, match=message):
+        load_base_model(copied)
+
+
+def test_control_tokens_need_an_embedding_only_where_the_template_has_them(copied):
+    """Gemma 3 has one for pictures, which its text models cannot read."""
+    tokenizer = build_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|picture|>"]})
+    tokenizer.save_pretrained(copied)
+    clf = CLSGenClassifier(str(copied), epochs=0)
+    clf.fit(["good <|picture|>", "bad"], [1, 0])
+    tokenizer.chat_template += "<|picture|>"
+    tokenizer.save_pretrained(copied)
+    release_memory()
+    with pytest.raises(UnsupportedModelError, match=r"none for the token '<\|picture\|>'"):
+        clf.fit(["good", "bad"], [1, 0])

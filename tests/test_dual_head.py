@@ -134,6 +134,26 @@ def test_explaining_gives_the_very_probabilities_of_predicting(base):
     assert torch.equal(prefill(net, PROMPTS)[0], predict_logits(net, PROMPTS))
 
 
+def test_a_rows_logits_are_its_own(base):
+    """To the last bit, also where one row more would begin another block."""
+    net = make(base)
+    disturb(net)
+    states = torch.randn(33, base.lm.config.hidden_size)
+    alone = torch.cat([net.class_logits(own[None]) for own in states])
+    assert torch.equal(net.class_logits(states), alone)
+    assert torch.equal(net.class_logits(states[:0]), alone[:0])
+
+
+def test_the_loss_is_that_of_the_head_without_filler(base):
+    net = make(base)
+    rows = net.pack([(PROMPTS[0], []), (PROMPTS[1], [])])
+    trunk, _ = net.trunk_states(rows)
+    classes = torch.tensor([0, 1])
+    states, _ = net.hidden_states(rows, trunk)
+    expected = cross_entropy(net.head(states[rows.decisions()]), classes, reduction="none")
+    assert torch.equal(net.losses(rows, trunk, classes)[0], expected)
+
+
 def test_the_shared_base_is_not_touched(base):
     before = copy.deepcopy(base.lm.state_dict())
     modules = [type(module) for module in base.lm.modules()]

@@ -1,10 +1,15 @@
 """The network of a fitted classifier, in the hands of several callers."""
 
+import warnings
+
+import numpy as np
 import pytest
 import torch
 
 from skclsgen import CLSGenClassifier, fitting, release_memory
-from skclsgen.exceptions import InvalidTextError
+from skclsgen.datasets import load_messages
+from skclsgen.exceptions import FallbackWarning, InvalidTextError
+from skclsgen.fitted import warn_of_labels_alike
 
 
 @pytest.mark.parametrize("used_meanwhile", [False, True])
@@ -59,3 +64,55 @@ def test_predicting_leaves_the_callers_random_numbers_alone(quick, data):
     torch.manual_seed(7)
     clf.predict_proba(test)
     assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(7)))
+
+
+@pytest.mark.parametrize("n", [33, 20])
+def test_explaining_and_company_leave_probabilities_alone(quick, n):
+    """To the last bit, also where one row more would begin another block."""
+    messages = load_messages().train
+    texts = messages.texts[:n]
+    clf = CLSGenClassifier(**quick, dtype="float32").fit(texts, messages.labels[:n])
+    together = clf.predict_proba(texts)
+    explained = clf.explain(texts, max_new_tokens=2)
+    assert [found.proba for found in explained] == together.max(axis=1).tolist()
+    assert (np.vstack([clf.predict_proba([text]) for text in texts]) == together).all()
+
+
+def test_label_words_that_spell_control_tokens_get_the_room_they_take(quick, data):
+    """As plain characters they are many tokens, and the reply opens with them."""
+    texts, labels, _ = data
+    names = {"routine": "<|im_end|>" * 8, "escalate": "<|im_start|>" * 8}
+    clf = CLSGenClassifier(**{**quick, "epochs": 0}, max_new_tokens=1, label_names=names)
+    live = clf.fit(texts, labels)._network.live()
+    opening = max(len(live.encoder.opening(label)) for label in (0, 1))
+    assert opening > 50
+    assert live.encoder.max_length + opening + 1 < live.base.context_length
+
+
+def test_labels_of_the_same_tokens_are_told_of(quick, data):
+    texts, _, test = data
+    clf = CLSGenClassifier(**{**quick, "epochs": 0})
+    with pytest.warns(FallbackWarning, match="the labels '12' and '21' are made of the same"):
+        clf.fit(texts, [12, 21] * 20)
+    assert (clf.predict_proba(test) == 0.5).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        release_memory()
+        clf.predict(test)  # what is trained may differ
+
+
+@pytest.mark.parametrize(
+    ("verbalizers", "alike"),
+    [
+        ([[1], [2]], False),
+        ([[1, 2], [1, 3]], False),
+        ([[1, 1, 2], [1, 2, 2]], False),
+        ([[1, 2, 3], [4], [3, 1, 2]], True),
+        ([[1], [1, 1]], True),
+    ],
+)
+def test_labels_are_alike_if_the_means_of_their_tokens_are(verbalizers, alike):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_labels_alike(verbalizers, ["a", "b", "c"][: len(verbalizers)])
+    assert len(caught) == alike

@@ -61,6 +61,13 @@ def test_no_reply_is_empty(base):
     }
 
 
+@pytest.mark.parametrize("limit", [0, -3])
+def test_a_limit_that_is_used_up_ends_all_the_same(base, limit):
+    model = PackedModel(base, PREFIX)
+    replies = decode(model.lm, prefill_base(model, PROMPTS), [[20]] * 3, limit, frozenset({2}))
+    assert [len(reply) for reply in replies] == [1, 1, 1]
+
+
 def test_prefill_keeps_every_layer_right_aligned(base):
     net = DualHead(base, PREFIX, [[10], [11]], LoraSettings(1, 4, 8.0, 0.0)).eval()
     logits, start = prefill(net, PROMPTS)

@@ -1,4 +1,6 @@
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,9 +12,10 @@ import torch
 from conftest import build_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from skclsgen import CLSGenClassifier, model_source
+from skclsgen import CLSGenClassifier, model_source, release_memory
 from skclsgen.backbone import load_base_model
 from skclsgen.exceptions import (
+    BaseModelMismatchError,
     ModelNotFoundError,
     OptionalDependencyError,
     UnsupportedModelError,
@@ -73,9 +76,6 @@ def test_among_several_places_the_wanted_model_is_taken(tiny, tmp_path, monkeypa
 
 @pytest.mark.real
 def test_interrupted_download_does_not_count(tiny, tmp_path, monkeypatch):
-    import json
-    import shutil
-
     folder = tmp_path / "partial"
     shutil.copytree(tiny, folder)
     index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
@@ -150,6 +150,39 @@ def test_fingerprint_follows_the_weights(tmp_path):
     assert one.fingerprint == same.fingerprint != other.fingerprint
 
 
+def test_fingerprint_follows_the_tokenizer_and_not_its_template(tiny, tmp_path):
+    folder = shutil.copytree(tiny, tmp_path / "model")
+    before = find_base_model(folder).fingerprint
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    (folder / "vocab.json").write_text("{}")  # not read beside tokenizer.json
+    assert find_base_model(folder).fingerprint == before
+    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer["normalizer"] = {"type": "Lowercase"}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    assert find_base_model(folder).fingerprint != before
+
+
+@pytest.mark.parametrize("name", ["tokenizer.model", "vocab.json", "merges.txt"])
+def test_fingerprint_follows_other_kinds_of_vocabularies(tmp_path, name):
+    (tmp_path / "config.json").write_text("{}")
+    found = []
+    for content in ("one", "two"):
+        (tmp_path / name).write_text(content)
+        found.append(find_base_model(tmp_path).fingerprint)
+    assert found[0] != found[1]
+
+
+def test_a_classifier_does_not_open_with_another_tokenizer(tiny, tmp_path):
+    folder = shutil.copytree(tiny, tmp_path / "model")
+    clf = CLSGenClassifier(str(folder), epochs=0).fit(["Good", "Bad"], [1, 0])
+    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer["normalizer"] = {"type": "Lowercase"}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    release_memory()
+    with pytest.raises(BaseModelMismatchError):
+        clf.predict(["Good"])
+
+
 def test_fingerprint_sees_tuned_layers_in_the_middle_of_a_file(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     weights = np.zeros(4 << 20, dtype=np.uint8)
@@ -193,9 +226,15 @@ def quick_conversion(tiny, tmp_path, monkeypatch):
     """Convert at once, as if every GGUF file held the tiny model."""
     monkeypatch.setenv("SKCLSGEN_CACHE", str(tmp_path / "cache"))
     parts = [kind.from_pretrained(tiny) for kind in (AutoTokenizer, AutoModelForCausalLM)]
-    for kind, part in zip((AutoTokenizer, AutoModelForCausalLM), parts, strict=True):
-        monkeypatch.setattr(kind, "from_pretrained", lambda *a, part=part, **k: part)
-    return lambda: convert_gguf(tmp_path / "model.gguf", "0123")
+    report = {"missing_keys": set(), "mismatched_keys": set()}
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *a, **k: parts[0])
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda *a, **k: (parts[1], report))
+
+    def convert(missing=()):
+        report["missing_keys"] |= set(missing)
+        return convert_gguf(tmp_path / "model.gguf", "0123")
+
+    return convert
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
@@ -229,6 +268,15 @@ def test_conversion_that_cannot_be_put_in_place(quick_conversion, monkeypatch):
     assert [file.name for file in quick_conversion().iterdir()] == ["config.json"]
 
 
+def test_incomplete_files_are_not_converted(quick_conversion, tmp_path):
+    """Afterwards nobody could tell the random weights from the others."""
+    with pytest.raises(
+        UnsupportedModelError, match=r"model\.gguf lacks 1 of its weights, such as some"
+    ):
+        quick_conversion(missing=["some"])
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
 def test_gguf_without_its_package(tmp_path, monkeypatch):
     monkeypatch.setenv("SKCLSGEN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(model_source.importlib.util, "find_spec", lambda name: None)
@@ -256,9 +304,6 @@ def test_nothing_is_downloaded_when_a_folder_is_named(tiny, monkeypatch):
 
 
 def test_remote_code_is_refused(tmp_path, tiny):
-    import json
-    import shutil
-
     folder = tmp_path / "model"
     shutil.copytree(tiny, folder)
     config = json.loads((folder / "config.json").read_text())
@@ -277,7 +322,6 @@ def test_remote_code_is_refused(tmp_path, tiny):
 def test_pickled_weights_are_refused(tmp_path, tiny):
     """A folder whose weights are a pickle that runs code when opened."""
     import pickle
-    import shutil
 
     folder = tmp_path / "model"
     shutil.copytree(tiny, folder)

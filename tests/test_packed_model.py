@@ -1,7 +1,11 @@
 import pytest
 import torch
+import transformers
+from conftest import SIZES, save_model
 
+from skclsgen.attention import can_pack
 from skclsgen.backbone import load_base_model
+from skclsgen.exceptions import UnsupportedModelError
 from skclsgen.packed_model import PackedModel
 
 PREFIX = [1, 30, 31]
@@ -50,3 +54,33 @@ def test_the_prefix_is_run_once(base, monkeypatch):
     )
     tokens = model.pack(ROWS).filled().ids().numel()
     assert seen == [(1, tokens), (1, tokens)]
+
+
+#: Families that keep no keys and values, or whose positions count the places of a cache.
+UNSUPPORTED = {
+    "mamba": (transformers.MambaConfig, {"state_size": 4}),
+    "rwkv": (transformers.RwkvConfig, {"attention_hidden_size": 32}),
+    "lfm2": (transformers.Lfm2Config, {"layer_types": ["conv", "full_attention", "conv"]}),
+    "bloom": (transformers.BloomConfig, {"n_layer": 3, "n_head": 4}),
+    "falcon-alibi": (transformers.FalconConfig, {"alibi": True}),
+}
+
+
+@pytest.mark.parametrize("family", sorted(UNSUPPORTED))
+def test_models_that_cannot_go_on_from_kept_keys_are_refused(family, tmp_path):
+    config, changes = UNSUPPORTED[family]
+    sizes = {name: size for name, size in SIZES.items() if name != "head_dim"}
+    folder = save_model(tmp_path, config(**{**sizes, **changes}))
+    base = load_base_model(folder, attn_implementation="eager")
+    with pytest.raises(UnsupportedModelError, match=r"keys and values .* attention in every layer"):
+        PackedModel(base, PREFIX)
+    assert not can_pack(base.lm)
+
+
+def test_want_of_memory_is_not_blamed_on_the_model(base, monkeypatch):
+    def fail(*args, **kwargs):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(type(base.lm.get_decoder()), "forward", fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        PackedModel(base, PREFIX)

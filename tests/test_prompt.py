@@ -1,3 +1,4 @@
+import logging
 import warnings
 
 import pytest
@@ -115,6 +116,15 @@ def test_long_text_loses_its_middle_and_never_the_template(encoder):
     decoded = encoder.tokenizer.decode(prompts[0])
     assert decoded.startswith("first x")
     assert decoded.endswith("x last<|im_end|>\n<|im_start|>assistant\nAnswer:")
+
+
+def test_a_text_that_will_be_cut_is_not_called_too_long(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    tokenizer = build_tokenizer()
+    tokenizer.model_max_length = 300
+    with pytest.warns(TruncationWarning):
+        PromptEncoder(tokenizer, "Judge.", WORDS, 300).encode(["x " * 2000])
+    assert not caplog.records
 
 
 def test_text_that_fits_exactly_is_whole(encoder):

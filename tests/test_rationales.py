@@ -1,7 +1,9 @@
 import pytest
+from conftest import build_model
 
 from skclsgen import rationales
 from skclsgen.backbone import load_base_model
+from skclsgen.exceptions import TruncationWarning
 from skclsgen.rationales import filter_rationale, quotation, self_rationales
 
 WORDS = ["escalate", "routine"]
@@ -51,6 +53,22 @@ def test_hyphenated_labels_are_not_taken_for_their_parts():
 )
 def test_quotation(reply, sentence):
     assert quotation(reply) == sentence
+
+
+def test_reasons_for_long_texts_stay_within_the_context(tmp_path, data, monkeypatch):
+    """GPT-2 has no positions beyond; its tiny vocabulary makes long openings."""
+    base, used = load_base_model(build_model(tmp_path, "gpt2")), []
+
+    def noted(lm, start, openings, new, *rest):
+        used.append(max(start.lengths.tolist()) + max(map(len, openings)) + new)
+        return decode(lm, start, openings, new, *rest)
+
+    decode = rationales.decode
+    monkeypatch.setattr(rationales, "decode", noted)
+    texts = [" ".join(data[0][:9]), data[0][0]]
+    with pytest.warns(TruncationWarning):
+        self_rationales(base, texts, [0, 1], WORDS, max_length=500, max_new_tokens=8)
+    assert used == [base.context_length]
 
 
 @pytest.mark.real

@@ -178,10 +178,10 @@ def _score_table(evidence: Evidence) -> str:
     head += ["Brier", "Log-loss", "D²", "Smooth ECE", "by chance up to", "before scaling"]
     head += ["Temperature", "Unread", "Fit, s", "Predict, s"]
     notes = (
-        "Scores are means over seeds. Where the temperature is 50, the most that is tried, there was "
-        "nothing to scale but noise: such probabilities are all but even, and worse than the share "
-        "of the label among all rows. Seconds are of the first seed's run and hold for its machine, "
-        "which is named where it is not the joint model's."
+        "Scores are means over seeds. Where the temperature is 50, the most that is tried, there "
+        "was nothing to scale but noise: such probabilities are all but even, and worse than the "
+        "share of the label among all rows. Seconds are of the first seed's run and hold for its "
+        "machine, which is named where it is not the joint model's."
     )
     return f"{table(head, rows)}\n\n{notes}"
 
