@@ -17,7 +17,9 @@ from .exceptions import InvalidLabelsError
 from .explanation import Explanation, Explanations
 from .fitted import FittedNetwork
 from .fitting import learn, new_network
+from .holdout import check_validation_split
 from .inputs import TrainingRows
+from .labels import class_indices, label_words
 from .parameters import check_class_weights, check_number, check_parameters
 from .persistence import SavedToFolder
 from .rationales import RationaleReport
@@ -85,7 +87,7 @@ class CLSGenClassifier(ClassifierMixin, SavedToFolder, TextEstimator):
         Hold out part of the training data, stop when its classification loss no longer falls,
         and keep the best epoch. With the two epochs of the default it only chooses between them.
     validation_fraction : float, default=0.1
-        Share held out for early stopping.
+        Share held out for early stopping, stratified, with a row at least of every class.
     n_iter_no_change : int, default=2
         Epochs without improvement before stopping.
     device : str, default="auto"
@@ -128,8 +130,9 @@ class CLSGenClassifier(ClassifierMixin, SavedToFolder, TextEstimator):
         Epochs run.
     rationale_report_ : dict
         Where the explanations of the rows learnt from came from (``source``: ``"caller"``,
-        ``"self"`` or ``"none"``), and in ``classes`` for every label the numbers of ``rows`` and
-        of explanations ``kept``, and how many were ``dropped`` for which reason.
+        ``"self"`` or ``"none"``, as where none counts: no ``epochs``, no
+        ``explanation_weight``), and in ``classes`` for every label the numbers of ``rows`` and of
+        explanations ``kept``, and how many were ``dropped`` for which reason.
     base_model_ : dict
         What was loaded: ``model``, ``source`` (``"folder"``, ``"gguf"``, ``"hub cache"``,
         ``"embedded"`` or ``"hub"``), ``path``, ``revision``, ``fingerprint``.
@@ -284,7 +287,7 @@ class CLSGenClassifier(ClassifierMixin, SavedToFolder, TextEstimator):
         classes, labels = inputs.check_labels(y, len(texts))
         weights = inputs.check_weights(sample_weight, len(texts))
         given = inputs.check_explanations(explanations, len(texts))
-        words = inputs.label_words(classes, self.label_names)
+        words = label_words(classes, self.label_names)
         kept = np.flatnonzero(weights)  # a row of no weight is as good as absent
         if len(np.unique(labels[kept])) < 2:
             raise InvalidLabelsError(
@@ -292,7 +295,7 @@ class CLSGenClassifier(ClassifierMixin, SavedToFolder, TextEstimator):
                 "needs texts of at least two classes."
             )
         if self.early_stopping:
-            inputs.check_validation_split(labels[kept], self.validation_fraction)
+            check_validation_split(labels[kept], self.validation_fraction)
         rows = TrainingRows(
             [texts[i] for i in kept],
             labels[kept],
@@ -455,7 +458,7 @@ class CLSGenClassifier(ClassifierMixin, SavedToFolder, TextEstimator):
         check_number("max_new_tokens", max_new_tokens)
         wanted = None
         if labels is not None:
-            wanted = inputs.class_indices(labels, self.classes_, len(texts))
+            wanted = class_indices(labels, self.classes_, len(texts))
         replies = self._network.explain(texts, wanted, max_new_tokens, self.verbose)
         classes = self.classes_.tolist()
         return Explanations(

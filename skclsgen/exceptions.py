@@ -16,6 +16,7 @@ __all__ = [
     "TrainingDivergedError",
     "TruncationWarning",
     "UnsupportedModelError",
+    "VersionWarning",
 ]
 
 
@@ -69,3 +70,7 @@ class TruncationWarning(UserWarning):
 
 class FallbackWarning(UserWarning):
     """What was asked for is not to be had; the message says what is used, and what it costs."""
+
+
+class VersionWarning(UserWarning):
+    """A classifier was saved with other versions of what computes it than those at hand."""

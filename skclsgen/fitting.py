@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sklearn.model_selection import train_test_split
+import numpy as np
 from sklearn.utils import check_random_state
 
 from .backbone import BaseLease
 from .fitted import BaseModelSettings, FittedNetwork, TaskSettings
+from .holdout import hold_out
 from .inputs import TrainingRows
 from .lora import LoraSettings
+from .parameters import model_location
 from .prompt import default_instruction
 from .rationales import RationaleReport, choose_rationales
 from .training import History, TrainingSettings, make_examples, seeded, train
@@ -41,7 +42,7 @@ def new_network(
         Keeps the base model for the estimator's family of clones.
     """
     base = BaseModelSettings(
-        model=os.fspath(params.model),
+        model=model_location(params.model),
         revision=params.revision,
         device=str(params.device),
         dtype=str(params.dtype).removeprefix("torch."),
@@ -97,27 +98,23 @@ def learn(
                 drawing.close()
             training, held_out = rows, rows.take([])
             if params.early_stopping:
-                indices = train_test_split(
-                    range(len(rows)),
-                    test_size=params.validation_fraction,
-                    stratify=rows.labels,
-                    random_state=seed,
+                parts = hold_out(rows.labels, params.validation_fraction, seed)
+                training, held_out = map(rows.take, parts)
+            # Reasons that would count nothing are neither written nor used.
+            reasons: list[str | None] = [None] * len(training)
+            report = _without_reasons(training.labels, len(network.task.label_words))
+            if params.epochs and params.explanation_weight:
+                reasons, report = choose_rationales(
+                    live.base,
+                    training,
+                    network.task.label_words,
+                    source=params.rationales,
+                    max_length=live.encoder.max_length,
+                    max_new_tokens=network.task.max_new_tokens,
+                    memory=live.net.memory,
+                    verbose=params.verbose,
                 )
-                training, held_out = map(rows.take, indices)
-            reasons, report = choose_rationales(
-                live.base,
-                training,
-                network.task.label_words,
-                # Reasons that would count nothing are not worth writing.
-                source=params.rationales if params.epochs and params.explanation_weight else None,
-                max_length=live.encoder.max_length,
-                max_new_tokens=network.task.max_new_tokens,
-                memory=live.net.memory,
-                verbose=params.verbose,
-            )
-            if not params.explanation_weight:
-                reasons = [None] * len(training)
-            elif not classification_weight:
+            if not classification_weight:
                 reasons = [reason or "" for reason in reasons]
             examples = make_examples(live.encoder, training, reasons, params.max_new_tokens)
             # Early stopping looks at the classification loss alone.
@@ -141,3 +138,11 @@ def learn(
         network.release()
         raise
     return history, report
+
+
+def _without_reasons(labels: np.ndarray, n_classes: int) -> RationaleReport:
+    """Report that no row has an explanation to learn from, since none would count."""
+    counts = np.bincount(labels, minlength=n_classes).tolist()
+    return RationaleReport(
+        "none", [{"rows": rows, "kept": 0, "dropped": {"not used": rows}} for rows in counts]
+    )

@@ -6,7 +6,7 @@ found and the remedy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,11 @@ __all__ = [
     "check_same_columns",
     "check_texts",
     "check_weights",
-    "class_indices",
     "column_names",
-    "label_words",
 ]
+
+#: What ``str()`` would write out as ``b'...'``.
+BYTES = (bytes, bytearray)
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,19 @@ def check_encodable(text: str, what: str, error: type[ValueError]) -> None:
 
 
 def column_names(X: Any) -> list[str] | None:
-    """Column names of a DataFrame of records, ``None`` for anything else."""
+    """Column names of a DataFrame of records, ``None`` for anything else.
+
+    Raises
+    ------
+    InvalidTextError
+        If ``X`` is a table of pyarrow, whose columns are no names and whose cells no strings.
+    """
     if not hasattr(X, "columns") or not hasattr(X, "shape"):
         return None
+    if hasattr(X, "to_pylist"):
+        raise InvalidTextError(
+            f"X is a {type(X).__name__!r} of pyarrow; pass X.to_pandas(), a DataFrame."
+        )
     return [str(name) for name in X.columns]
 
 
@@ -107,8 +118,8 @@ def check_texts(X: Any, name: str = "X") -> list[str]:
     Raises
     ------
     InvalidTextError
-        If there are no rows, or a row is not a string, is missing, is blank or has a lone
-        surrogate.
+        If ``X`` is no such collection or has no rows, or a row is not a string, is missing, is
+        blank or has a lone surrogate.
 
     Examples
     --------
@@ -117,6 +128,15 @@ def check_texts(X: Any, name: str = "X") -> list[str]:
     """
     if isinstance(X, (str, bytes)):
         raise InvalidTextError(f"{name} is a single string; put it in a list: [{name}].")
+    if isinstance(X, Mapping):
+        raise InvalidTextError(
+            f"{name} is {type(X).__name__!r}, whose keys are no texts; pass the texts alone, such "
+            f"as {name}['text'], or a DataFrame of records."
+        )
+    if isinstance(X, (set, frozenset)):
+        raise InvalidTextError(
+            f"{name} is {type(X).__name__!r}, which has no order; put the texts in a list."
+        )
     columns = column_names(X)
     values = _records(X, columns, name) if columns is not None else _rows(X, name)
     if not values:
@@ -124,8 +144,9 @@ def check_texts(X: Any, name: str = "X") -> list[str]:
     for row, value in enumerate(values):
         if not isinstance(value, str):
             what = "missing (None or NaN)" if is_missing(value) else f"{type(value).__name__!r}"
+            way = ".decode()" if isinstance(value, BYTES) else "str()"
             raise InvalidTextError(
-                f"{name}[{row}] is {what}, not a string; drop the row or convert it with str()."
+                f"{name}[{row}] is {what}, not a string; drop the row or convert it with {way}."
             )
         if not value.strip():
             raise InvalidTextError(
@@ -165,6 +186,11 @@ def _records(X: Any, columns: Sequence[str], name: str) -> list[str]:
                 raise InvalidTextError(
                     f"{name}[{column!r}] is missing (None or NaN) in row {row}; fill it, for "
                     "instance with an empty string."
+                )
+            if isinstance(cell, BYTES):
+                raise InvalidTextError(
+                    f"{name}[{column!r}] is {type(cell).__name__!r} in row {row}, not a string; "
+                    "convert the column's cells with .decode()."
                 )
     rows = zip(*values, strict=True)
     return [_record_text(columns, cells) for cells in rows]
@@ -220,60 +246,22 @@ def check_labels(y: Any, n_texts: int) -> tuple[np.ndarray, np.ndarray]:
         sorted(values)
     except TypeError:
         types = sorted({type(value).__name__ for value in values})
+        if len(types) == 1:
+            raise InvalidLabelsError(
+                f"y has labels of the type {types[0]}, which have no order; convert them to "
+                "strings or integers, such as .name or .value of an Enum."
+            ) from None
         raise InvalidLabelsError(
             f"y mixes labels of the types {', '.join(types)}, which cannot be told apart in "
             "order; convert them to one type."
         ) from None
-    if column.dtype == object and not isinstance(values[0], str):
-        column = column_or_1d(np.array(values))  # numbers and booleans have a type of their own
+    if column.dtype.kind == "T" or (column.dtype == object and not isinstance(values[0], str)):
+        # Numbers and booleans have a type of their own; NumPy's StringDType is one that
+        # scikit-learn does not know.
+        column = column_or_1d(np.array(values))
     check_classification_targets(column)
     classes, indices = np.unique(column, return_inverse=True)
     return classes, indices.astype(np.int64)
-
-
-def label_words(classes: np.ndarray, names: Any) -> list[str]:
-    """Words the model reads and writes for each class.
-
-    Parameters
-    ----------
-    classes : ndarray of shape (n_classes,)
-        As in ``classes_``.
-    names : mapping of class to str, or None
-        The caller's ``label_names``.
-
-    Returns
-    -------
-    list of str
-        In the order of ``classes``.
-
-    Raises
-    ------
-    InvalidLabelsError
-        If a class has no words, two classes have the same, or they have a lone surrogate.
-    """
-    if names is not None and not hasattr(names, "items"):
-        raise InvalidLabelsError(
-            f"label_names is {type(names).__name__!r}; pass a dictionary from label to words."
-        )
-    given = dict(names.items()) if names is not None else {}
-    absent = [value for value in classes.tolist() if given and value not in given]
-    if absent:
-        raise InvalidLabelsError(
-            f"label_names has no words for the labels {absent}; give every label its words."
-        )
-    words = [" ".join(str(given.get(value, value)).split()) for value in classes.tolist()]
-    for value, word in zip(classes.tolist(), words, strict=True):
-        if not word:
-            raise InvalidLabelsError(
-                f"the label {value!r} has no visible words; name it in label_names."
-            )
-        check_encodable(word, f"{word!r}, the name of the label {value!r},", InvalidLabelsError)
-        if words.count(word) > 1:
-            raise InvalidLabelsError(
-                f"label_names gives the same words {word!r} to several labels; give each label "
-                "words of its own."
-            )
-    return words
 
 
 def check_weights(sample_weight: Any, n_texts: int) -> np.ndarray:
@@ -303,53 +291,6 @@ def check_weights(sample_weight: Any, n_texts: int) -> np.ndarray:
     return weights
 
 
-def class_indices(labels: Any, classes: np.ndarray, n_texts: int) -> list[int]:
-    """Return the class index of one label for all texts, or of one label per text.
-
-    Raises
-    ------
-    InvalidLabelsError
-        If a label is not among ``classes``, or their number is not ``n_texts``.
-    """
-    dimensions = np.ndim(labels)
-    if dimensions > 1:
-        raise InvalidLabelsError(
-            f"labels has {dimensions} dimensions; pass one label per text, or a single one for all."
-        )
-    if isinstance(labels, np.ndarray) and not dimensions:
-        labels = labels[()]  # the label itself
-    values = list(labels) if dimensions else [labels] * n_texts
-    if len(values) != n_texts:
-        raise InvalidLabelsError(
-            f"X has {n_texts} texts but labels has {len(values)}; pass one label per text, or a "
-            "single one for all."
-        )
-    index = {value: i for i, value in enumerate(classes.tolist())}
-    unknown = [value for value in values if value not in index]
-    if unknown:
-        raise InvalidLabelsError(
-            f"labels has {unknown[0]!r}, which fit has not seen; use one of {list(index)}."
-        )
-    return [index[value] for value in values]
-
-
-def check_validation_split(labels: np.ndarray, fraction: float) -> None:
-    """Raise ``ValueError`` if a stratified share of the rows cannot be held out.
-
-    Both parts need a row of every class: the held-out one so that its loss says something.
-    """
-    counts = np.bincount(labels)
-    counts = counts[counts > 0]
-    held_out = int(np.ceil(fraction * len(labels)))
-    if counts.min() < 2 or min(held_out, len(labels) - held_out) < len(counts):
-        raise ValueError(
-            f"early_stopping holds out {held_out} of {len(labels)} rows "
-            f"(validation_fraction={fraction:g}), too few for {len(counts)} classes of which the "
-            f"rarest has {counts.min()} rows; raise validation_fraction, add rows, or use "
-            "early_stopping=False."
-        )
-
-
 def check_explanations(explanations: Any, n_texts: int) -> list[str | None] | None:
     """Return one explanation or ``None`` per text; blank strings count as ``None``.
 
@@ -363,7 +304,8 @@ def check_explanations(explanations: Any, n_texts: int) -> list[str | None] | No
     """
     if explanations is None:
         return None
-    if isinstance(explanations, (str, bytes)) or not hasattr(explanations, "__len__"):
+    no_sequence = (str, bytes, Mapping, set, frozenset)
+    if isinstance(explanations, no_sequence) or not hasattr(explanations, "__len__"):
         raise InvalidExplanationsError(
             f"explanations is {type(explanations).__name__!r}; pass one string or None per text."
         )

@@ -18,7 +18,14 @@ from .inputs import check_texts
 if TYPE_CHECKING:
     from .classifier import CLSGenClassifier
 
-__all__ = ["check_class_weights", "check_number", "check_parameters"]
+__all__ = [
+    "Bound",
+    "check_class_weights",
+    "check_model",
+    "check_number",
+    "check_parameters",
+    "model_location",
+]
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,7 @@ def check_parameters(params: CLSGenClassifier) -> None:
     OptionalDependencyError
         If an option needs a package that is not installed.
     """
+    check_model(params.model)
     for name in BOUNDS:
         check_number(name, getattr(params, name))
     check_lora_layers(params.lora_layers)
@@ -108,6 +116,25 @@ def check_number(name: str, value: Any, bound: Bound | None = None) -> None:
     if right_type and bound.low <= value <= bound.high and not (bound.open and value == bound.low):
         return
     raise ValueError(f"{name}={value!r} must be {bound}.")
+
+
+def check_model(value: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` may name a base model."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise ValueError(  # a loaded model would fill screens if it were shown
+            f"model is {type(value).__name__!r}; pass a Hub id, or the path of a GGUF file or of "
+            "the folder that save_pretrained wrote."
+        )
+
+
+def model_location(model: str | os.PathLike[str]) -> str:
+    """Return a path on this machine as an absolute one, and Hub ids as they are.
+
+    So a fitted classifier finds its base model from any working directory.
+    """
+    name = os.fspath(model)
+    path = Path(name).expanduser()
+    return str(path.absolute()) if name and path.exists() else name
 
 
 def check_memory(value: Any) -> None:

@@ -12,7 +12,9 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,8 +30,10 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ._version import __version__
-from .exceptions import SavedModelError
+from .exceptions import SavedModelError, VersionWarning
 from .fitted import FittedNetwork
+from .json_values import decode_value, encode_value
+from .parameters import model_location
 
 __all__ = ["SavedToFolder"]
 
@@ -48,10 +52,16 @@ FITTED = (
 
 FORMAT = 2
 SETTINGS = "classifier.json"
+#: What the settings have at least, besides their checksum.
+ENTRIES = {"format", "tensors", "class", "versions", "params", "fitted", "network"}
 #: Of the tensors, named by what is in them: a folder is saved anew without touching what it held.
 TENSORS, DIGITS = "tensors-{}.safetensors", 16
 #: How folders begin in which a save is prepared; a killed process leaves its own behind.
 SCRATCH = ".saving-"
+#: How often a folder is read that is saved anew meanwhile.
+READINGS = 5
+#: Whose versions a classifier's numbers depend on, and by how many of their parts: all or two.
+VERSIONS = {"skclsgen": None, "torch": 2, "transformers": 2}
 
 
 class SavedToFolder(BaseEstimator):
@@ -97,12 +107,7 @@ class SavedToFolder(BaseEstimator):
         fitted = {name: getattr(self, name) for name in FITTED if hasattr(self, name)}
         settings = {
             "class": type(self).__name__,
-            "versions": {
-                "skclsgen": __version__,
-                "scikit-learn": sklearn.__version__,
-                "torch": torch.__version__,
-                "transformers": transformers.__version__,
-            },
+            "versions": versions(),
             "params": {name: encode_value(value, name) for name, value in params.items()},
             "fitted": {name: encode_value(value, name) for name, value in fitted.items()},
             "network": network.to_dict(),
@@ -139,6 +144,11 @@ class SavedToFolder(BaseEstimator):
         SavedModelError
             If the folder is missing, incomplete or was changed, or was saved by another class.
 
+        Warns
+        -----
+        VersionWarning
+            If it was saved with another version of skclsgen, torch or transformers.
+
         Examples
         --------
         See :meth:`save`.
@@ -149,10 +159,15 @@ class SavedToFolder(BaseEstimator):
             raise SavedModelError(
                 f"{os.fspath(folder)} holds a {saved}, not a {cls.__name__}; use {saved}.load."
             )
+        warn_of_other_versions(folder, settings["versions"])
         network, params = settings["network"], settings["params"]
+        base = network["base"]
         for name, value in (("model", model and os.fspath(model)), ("device", device)):
             if value is not None:
-                params[name] = network["base"][name] = str(value)
+                params[name] = base[name] = str(value)
+        if Path(base["model"]).is_absolute() and not Path(base["model"]).exists():
+            base["model"] = params["model"]  # on another machine, a path holds as it was given
+        base["model"] = model_location(base["model"])
         classifier = cls(**{name: decode_value(value) for name, value in params.items()})
         for name in FITTED:
             if name in settings["fitted"]:
@@ -173,7 +188,7 @@ def write_folder(
     folder : path
         New, empty, or an earlier saved classifier, which is replaced.
     settings : mapping
-        JSON-serialisable, see :func:`encode_value`.
+        JSON-serialisable, see :func:`~skclsgen.json_values.encode_value`.
     tensors : mapping of str to tensor
 
     Raises
@@ -186,7 +201,7 @@ def write_folder(
     names = [path.name for path in target.iterdir()] if existing else []
     earlier = {name for name in names if fnmatch(name, TENSORS.format("[0-9a-f]" * DIGITS))}
     strangers = [n for n in names if n not in {SETTINGS, *earlier} and not n.startswith(SCRATCH)]
-    if strangers or (target.exists() and not existing):
+    if strangers or (target.exists() and not target.is_dir()):
         raise SavedModelError(
             f"{target} exists and is not a saved classifier; choose a new folder."
         )
@@ -208,8 +223,17 @@ def write_folder(
             (new / SETTINGS).replace(target / SETTINGS)  # from here on it is the new one
             for old in earlier - {name}:
                 (target / old).unlink(missing_ok=True)
+            # Of two saves at once, each may have removed what the other's settings name.
+            if not (target / _tensors_name(_read_settings(target))).exists():
+                write_folder(target, settings, tensors)
         else:
-            new.rename(target)
+            try:
+                new.rename(target)
+            except OSError:
+                if not target.is_dir():
+                    raise
+                # Another save has made the folder first; it is replaced as any that is there.
+                write_folder(target, settings, tensors)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -225,8 +249,33 @@ def read_folder(
         If a file is missing, cannot be read, was truncated or changed, or is of another format.
     """
     source = Path(folder).expanduser()
+    document, blob = _read_both(source)
+    if document["tensors"] != hashlib.sha256(blob).hexdigest():
+        raise _changed(source)
+    try:
+        return document, load_tensors(blob)
+    except SafetensorError as error:  # unreachable unless the saving process itself went wrong
+        raise SavedModelError(f"{source} has unreadable tensors; save it again.") from error
+
+
+def _read_both(source: Path) -> tuple[dict[str, Any], bytes]:
+    """Read settings and the tensors that belong to them.
+
+    A save replaces the settings and then removes the old tensors. Where it has done so between the
+    two readings, both are read anew.
+    """
+    for _ in range(READINGS):
+        document = _read_settings(source)
+        with suppress(FileNotFoundError):
+            return document, _content(source / _tensors_name(document))
+    raise _missing(source / _tensors_name(document))
+
+
+def _read_settings(source: Path) -> dict[str, Any]:
     try:
         document = json.loads(_content(source / SETTINGS))
+    except FileNotFoundError:
+        raise _missing(source / SETTINGS) from None
     except ValueError as error:
         raise SavedModelError(
             f"{source} cannot be read ({type(error).__name__}); it is damaged, so save the "
@@ -238,16 +287,9 @@ def read_folder(
             "that saved it."
         )
     intact = document.pop("checksum", None) == _checksum(document)
-    blob = _content(source / _tensors_name(document)) if intact else b""
-    if not intact or document["tensors"] != hashlib.sha256(blob).hexdigest():
-        raise SavedModelError(
-            f"{source} was changed or damaged after it was saved (its checksum differs); restore "
-            "the folder from a copy or save the classifier again."
-        )
-    try:
-        return document, load_tensors(blob)
-    except SafetensorError as error:  # unreachable unless the saving process itself went wrong
-        raise SavedModelError(f"{source} has unreadable tensors; save it again.") from error
+    if not intact or not document.keys() >= ENTRIES:
+        raise _changed(source)
+    return document
 
 
 def _content(file: Path) -> bytes:
@@ -255,16 +297,15 @@ def _content(file: Path) -> bytes:
 
     Raises
     ------
+    FileNotFoundError
+        If it is missing.
     SavedModelError
-        If it is missing or may not be read.
+        If it may not be read.
     """
     try:
         return file.read_bytes()
     except FileNotFoundError:
-        raise SavedModelError(
-            f"{file.parent} is not a saved classifier: {file.name} is missing; give the folder "
-            "that save() wrote."
-        ) from None
+        raise
     except OSError as error:
         raise SavedModelError(
             f"{file.parent} cannot be read ({error.strerror or error}); give a folder that save() "
@@ -272,59 +313,51 @@ def _content(file: Path) -> bytes:
         ) from error
 
 
+def _missing(file: Path) -> SavedModelError:
+    return SavedModelError(
+        f"{file.parent} is not a saved classifier: {file.name} is missing; give the folder that "
+        "save() wrote."
+    )
+
+
+def _changed(source: Path) -> SavedModelError:
+    return SavedModelError(
+        f"{source} was changed or damaged after it was saved (its checksum differs, or settings "
+        "are missing); restore the folder from a copy or save the classifier again."
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions at hand of what computes a classifier."""
+    return {
+        "skclsgen": __version__,
+        "scikit-learn": sklearn.__version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def warn_of_other_versions(folder: str | os.PathLike[str], saved: Mapping[str, str]) -> None:
+    """Warn if a classifier was saved with versions that may compute something else."""
+    here = versions()
+    others = [
+        f"{name} {saved.get(name)} (here {here[name]})"
+        for name, parts in VERSIONS.items()
+        if str(saved.get(name)).split(".")[:parts] != here[name].split(".")[:parts]
+    ]
+    if others:
+        warnings.warn(
+            f"{os.fspath(folder)} was saved with {', '.join(others)}, so its probabilities may "
+            "differ from those it gave then; install the versions it was saved with, or fit again.",
+            VersionWarning,
+            stacklevel=3,
+        )
+
+
 def _tensors_name(body: Mapping[str, Any]) -> str:
-    return TENSORS.format(body["tensors"][:DIGITS])
+    return TENSORS.format(str(body["tensors"])[:DIGITS])
 
 
 def _checksum(body: Mapping[str, Any]) -> str:
     canonical = json.dumps(body, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def encode_value(value: Any, name: str) -> Any:
-    """Turn a parameter or fitted value into JSON that :func:`decode_value` reads back.
-
-    Raises
-    ------
-    SavedModelError
-        If the value has no faithful JSON form; ``name`` says which it was.
-    """
-    if isinstance(value, np.generic):
-        return encode_value(value.item(), name)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, np.ndarray):
-        values = [encode_value(v, name) for v in value.tolist()]
-        return {"kind": "array", "dtype": value.dtype.str, "values": values}
-    if isinstance(value, (list, tuple)):
-        items = [encode_value(v, name) for v in value]
-        return {"kind": type(value).__name__, "values": items}
-    if isinstance(value, Mapping):
-        pairs = [[encode_value(k, name), encode_value(v, name)] for k, v in value.items()]
-        return {"kind": "dict", "values": pairs}
-    if isinstance(value, (torch.dtype, torch.device)):
-        return str(value).removeprefix("torch.")
-    raise SavedModelError(
-        f"{name}={value!r} cannot be saved as JSON; use a number, string, list or dictionary, or "
-        "pickle the classifier."
-    )
-
-
-def decode_value(value: Any) -> Any:
-    """Inverse of :func:`encode_value`.
-
-    Examples
-    --------
-    >>> decode_value(encode_value({1: ("a", None)}, "x"))
-    {1: ('a', None)}
-    """
-    if not isinstance(value, dict):
-        return value
-    if value["kind"] == "array":
-        return np.array([decode_value(v) for v in value["values"]], dtype=value["dtype"])
-    if value["kind"] == "dict":
-        return {decode_value(k): decode_value(v) for k, v in value["values"]}
-    items = [decode_value(v) for v in value["values"]]
-    return tuple(items) if value["kind"] == "tuple" else items

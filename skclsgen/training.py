@@ -230,6 +230,7 @@ def train(
             bar.set_postfix(epoch=epoch + 1, loss=f"{means[0]:.3f}")
             if validation:
                 loss = mean_loss(net, validation, settings.batch_size)
+                _check_finite(loss, "validation loss", epoch, settings)
                 history.validation_loss.append(loss)
                 bar.set_postfix(epoch=epoch + 1, loss=f"{means[0]:.3f}", validation=f"{loss:.3f}")
                 if stopper.should_stop(loss, net):

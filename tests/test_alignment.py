@@ -49,6 +49,11 @@ def test_a_label_that_is_denied_is_not_stated(reply, label):
     assert stated_label(reply, ["supported", "unsupported"]) == label
 
 
+def test_a_number_is_not_the_label_it_begins_with():
+    assert stated_label("Guess 1, 0.95", ["0", "1"]) == 1
+    assert stated_label("(1) It went up.", ["0", "1"]) == 1
+
+
 def test_a_label_that_is_a_denial_denies_nothing():
     assert stated_label("There is no doubt: yes.", ["no", "yes"]) is None  # both are named
     assert stated_label("I say no, never.", ["no", "yes"]) == 0

@@ -282,6 +282,28 @@ def test_early_stopping_stops_and_keeps_the_best_epoch(tiny):
     assert len(clf.history_["loss"]) == clf.n_iter_
 
 
+@pytest.mark.parametrize("class_weight", [None, {"rare": 1, "warm": 0, "stuck": 0}])
+def test_early_stopping_judges_by_every_class(tiny, class_weight):
+    y = ["rare" if row < 2 else label for row, label in enumerate(alternate("warm", "stuck"))]
+    clf = CLSGenClassifier(
+        tiny, **{**EASY, "epochs": 2}, early_stopping=True, validation_fraction=0.13
+    )
+    clf.set_params(class_weight=class_weight).fit(TEXTS, y)
+    assert np.isfinite(clf.history_["validation_loss"]).all()
+    rows = sum(own["rows"] for own in clf.rationale_report_["classes"].values())
+    assert clf.rationale_report_["classes"]["rare"]["rows"] == 1
+    assert rows < len(TEXTS)
+
+
+@pytest.mark.parametrize("change", [{"epochs": 0}, {"explanation_weight": 0}])
+def test_explanations_that_count_nothing_are_not_said_to_be_used(tiny, change):
+    reasons = ["it is lovely and warm", None] * 12
+    clf = CLSGenClassifier(tiny, **{**EASY, "epochs": 1, **change})
+    clf.fit(TEXTS, alternate("good", "bad"), explanations=reasons)
+    own = {"rows": 12, "kept": 0, "dropped": {"not used": 12}}
+    assert clf.rationale_report_ == {"source": "none", "classes": {"bad": own, "good": own}}
+
+
 def test_explanations_are_learnt(tiny):
     reasons = ["it is lovely and warm", "it is stuck"] * 12
     clf = CLSGenClassifier(tiny, **{**EASY, "epochs": 25, "explanation_weight": 1.0})

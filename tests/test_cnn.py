@@ -200,6 +200,12 @@ def test_held_out_part_has_every_class_or_is_empty():
         assert training.tolist() == list(range(len(few)))
 
 
+def test_a_rare_class_is_on_both_sides():
+    labels = np.array([0] * 60 + [1] * 3)
+    for part in split(labels, 0.1, np.random.default_rng(0)):
+        assert set(labels[part]) == {0, 1}
+
+
 def test_no_source_is_trained_on_and_held_out(data):
     texts, labels, *_ = data
     groups = np.arange(len(texts)) // 4

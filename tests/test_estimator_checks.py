@@ -71,6 +71,7 @@ def model():
             vocabulary[f"{chr(97 + j)}{v}"] = len(vocabulary)
     for label in range(-9, 10):
         vocabulary[str(label)] = len(vocabulary)
+        vocabulary[str(float(label))] = len(vocabulary)  # labels of some checks
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     transformers.PreTrainedTokenizerFast(

@@ -1,5 +1,7 @@
 """One test per way of getting the input wrong, and that all right ways give the same."""
 
+import enum
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -11,10 +13,16 @@ from skclsgen.exceptions import (
     InvalidLabelsError,
     InvalidTextError,
 )
-from skclsgen.inputs import check_labels, check_texts, class_indices, label_words
+from skclsgen.inputs import check_labels, check_texts
+from skclsgen.labels import class_indices, label_words
 
 TEXTS = ["good day", "bad day", "good night", "bad night"]
 Y = [1, 0, 1, 0]
+
+
+class Mood(enum.Enum):
+    GOOD = 1
+    BAD = 2
 
 
 @pytest.fixture
@@ -32,7 +40,11 @@ def clf():
         (5, "X is 'int'; pass a list"),
         (None, "X is 'NoneType'; pass a list"),
         (["a", 3, "c", "d"], r"X\[1\] is 'int', not a string"),
-        (["a", b"b", "c", "d"], r"X\[1\] is 'bytes', not a string"),
+        (["a", b"b", "c", "d"], r"X\[1\] is 'bytes', not a string;.* convert it with \.decode\(\)"),
+        (np.array([b"a", b"b"]), r"X\[0\] is 'bytes_', not a string;.* with \.decode\(\)"),
+        ({"text": TEXTS}, r"X is 'dict', whose keys are no texts; .*such as X\['text'\]"),
+        (set(TEXTS), "X is 'set', which has no order; put the texts in a list"),
+        (frozenset(TEXTS), "X is 'frozenset', which has no order"),
         (["a", None, "c", "d"], r"X\[1\] is missing \(None or NaN\)"),
         (["a", "b", float("nan"), "d"], r"X\[2\] is missing \(None or NaN\)"),
         (pd.Series(["a", pd.NA, "c", "d"], dtype="string"), r"X\[1\] is missing"),
@@ -46,6 +58,8 @@ def clf():
         (pd.DataFrame({"a": ["x", " "], "b": ["y", ""]}), r"X\[1\] is empty or white space"),
         (pd.DataFrame([["x", "y"]], columns=["a", "a"]), "two of the same name"),
         (pd.DataFrame(index=[0, 1]), "has no columns"),
+        (pd.DataFrame({"a": ["x", b"y"]}), r"X\['a'\] is 'bytes' in row 1, .*\.decode\(\)"),
+        (pl.DataFrame({"a": [b"x", b"y"]}), r"X\['a'\] is 'bytes' in row 0, .*\.decode\(\)"),
     ],
 )
 def test_bad_texts(clf, X, message):
@@ -68,6 +82,10 @@ def test_bad_texts(clf, X, message):
         ([(1, 2), (1, 3), (1, 2), (1, 3)], "y should be a 1d array"),
         (pd.Series([(1, 2), (1, 3), (1, 2), (1, 3)]), "y should be a 1d array"),
         ([0.5, 1.5, 2.25, 3.1], "Unknown label type"),
+        (
+            [Mood.GOOD, Mood.BAD] * 2,
+            r"y has labels of the type Mood, which have no order; .*\.name",
+        ),
         (["  ", "a", "a", "  "], "has no visible words"),
         (["a", "\ud83d", "a", "b"], r"the label '\\ud83d', has a lone surrogate"),
     ],
@@ -94,6 +112,24 @@ def test_type_of_the_classes(y, dtype, words):
     assert classes.dtype == dtype
     assert (classes[indices] == list(y)).all()
     assert label_words(classes, None) == words
+
+
+@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="needs NumPy 2")
+def test_labels_of_numpy_s_own_strings():
+    classes, indices = check_labels(np.array(["b", "a", "b"], dtype=np.dtypes.StringDType()), 3)
+    assert classes.dtype == "<U1"
+    assert classes.tolist() == ["a", "b"]
+    assert indices.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("shape", ["fit", "predict"])
+def test_tables_of_pyarrow_are_to_be_converted(quick, shape):
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    table = pa.table({"text": TEXTS})
+    clf = CLSGenClassifier(**quick, lora_layers=1)
+    with pytest.raises(InvalidTextError, match=r"'Table' of pyarrow; pass X\.to_pandas\(\)"):
+        clf.fit(table, Y) if shape == "fit" else clf.fit(TEXTS, Y).predict(table)
+    assert check_texts(table.to_pandas()) == [f"text: {text}" for text in TEXTS]
 
 
 @pytest.mark.parametrize(
@@ -123,6 +159,8 @@ def test_labels_that_read_alike_collide(clf):
     [
         (["a"], "X has 4 texts but there are 1 explanations"),
         ("abcd", "explanations is 'str'; pass one string or None per text"),
+        (dict.fromkeys("abcd"), "explanations is 'dict'; pass one string or None per text"),
+        (set("abcd"), "explanations is 'set'; pass one string or None per text"),
         (["a", 3, None, "d"], r"explanations\[1\] is 'int'; pass a string or None"),
         (["a", "\ud83d", None, "d"], r"explanations\[1\] has a lone surrogate"),
     ],
@@ -186,6 +224,12 @@ def test_bad_weights(clf, weights, message):
 def test_bad_parameters_are_named(clf, name, value):
     with pytest.raises(ValueError, match=f"^{name}={value!r} "):
         clf.set_params(**{name: value}).fit(TEXTS, Y)
+
+
+@pytest.mark.parametrize("value", [None, 3, object()])
+def test_a_model_is_named_not_passed(clf, value):
+    with pytest.raises(ValueError, match=f"^model is '{type(value).__name__}'; pass a Hub id, or"):
+        clf.set_params(model=value).fit(TEXTS, Y)
 
 
 @pytest.mark.parametrize("value", ["", "  ", 3, "Judge \ud83d."])
@@ -276,3 +320,13 @@ def test_labels_to_explain_have_one_dimension_at_most():
     assert class_indices(np.array(["b", "a"]), classes, 2) == [1, 0]
     with pytest.raises(InvalidLabelsError, match="labels has 2 dimensions; pass one label per"):
         class_indices(np.array([["b"], ["a"]]), classes, 2)
+    with pytest.raises(InvalidLabelsError, match="sequences of several lengths; pass one label"):
+        class_indices([["b"], ["a", "b"]], classes, 2)
+
+
+@pytest.mark.parametrize("labels", [{}, {"b"}, [{}, "a"]])
+def test_what_no_label_can_be_is_not_to_be_explained(labels):
+    with pytest.raises(
+        InvalidLabelsError, match=r"which fit has not seen; use one of \['a', 'b'\]"
+    ):
+        class_indices(labels, np.array(["a", "b"]), 2)

@@ -2,6 +2,7 @@ import csv
 import gzip
 import hashlib
 import json
+import zlib
 
 import pandas as pd
 import pytest
@@ -85,6 +86,30 @@ def test_lcd_reads_compressed_notes(lcd_files):
     packed.write_bytes(packed.read_bytes()[:100])
     with pytest.raises(DatasetError, match="cannot be read as a CSV file"):
         load_lcd(packed, labels)
+
+
+def test_lcd_notes_that_do_not_unpack(lcd_files):
+    notes, labels = lcd_files
+    rows = "".join(
+        f"{n}-DS-2,{n},{hashlib.sha256(str(n).encode()).hexdigest()}\n" for n in range(200)
+    )
+    packed = bytearray(gzip.compress(("note_id,subject_id,text\n" + rows).encode()))
+    packed[30:50] = bytes(20)
+    with pytest.raises(zlib.error):
+        gzip.decompress(packed)
+    file = notes.with_name("discharge.csv.gz")
+    file.write_bytes(packed)
+    with pytest.raises(
+        DatasetError, match=r"cannot be read as a CSV file .* give the discharge\.csv"
+    ):
+        load_lcd(file, labels)
+
+
+def test_lcd_passes_over_rows_cut_short(lcd_files):
+    notes, labels = lcd_files
+    header, rest = notes.read_bytes().split(b"\n", 1)
+    notes.write_bytes(header + b"\n1-DS-3,4\n" + rest)
+    assert len(load_lcd(notes, labels)) == 3
 
 
 def test_lcd_stops_where_all_is_found(lcd_files, monkeypatch):

@@ -1,16 +1,17 @@
 import errno
 import json
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from skclsgen import CLSGenClassifier
+from skclsgen import CLSGenClassifier, persistence, release_memory
 from skclsgen.baselines import GenerationOnly
-from skclsgen.exceptions import BaseModelMismatchError, SavedModelError
-from skclsgen.persistence import decode_value, encode_value
+from skclsgen.exceptions import BaseModelMismatchError, SavedModelError, VersionWarning
+from skclsgen.json_values import decode_value, encode_value
 
 #: How the files of a saved folder are named.
 FILES = ("classifier.json", "tensors-*.safetensors")
@@ -94,6 +95,90 @@ def test_other_format(saved):
         CLSGenClassifier.load(saved)
 
 
+def rewrite(saved, change):
+    """Change the settings and give them the checksum of what they are then."""
+    file = saved / "classifier.json"
+    document = json.loads(file.read_text())
+    del document["checksum"]
+    change(document)
+    file.write_text(json.dumps({"checksum": persistence._checksum(document), **document}))
+
+
+@pytest.mark.parametrize("entry", ["tensors", "class", "network"])
+def test_settings_without_an_entry(saved, entry):
+    rewrite(saved, lambda document: document.pop(entry))
+    with pytest.raises(SavedModelError, match=r"was changed .* settings are missing"):
+        CLSGenClassifier.load(saved)
+
+
+def test_other_versions_are_warned_of(saved, recwarn):
+    CLSGenClassifier.load(saved)
+    assert not recwarn
+    rewrite(saved, lambda document: document["versions"].update({"scikit-learn": "0.1"}))
+    CLSGenClassifier.load(saved)  # no number depends on it
+    assert not recwarn
+    rewrite(saved, lambda document: document["versions"].update(torch="1.2.3", skclsgen="0.0.1"))
+    with pytest.warns(VersionWarning, match=r"saved with skclsgen 0\.0\.1 \(here .*torch 1\.2\.3"):
+        CLSGenClassifier.load(saved)
+
+
+def test_a_folder_may_be_saved_anew_while_it_is_loaded(saved, quick, data, monkeypatch):
+    texts, labels, test = data
+    new = CLSGenClassifier(**{**quick, "random_state": 1}).fit(texts, labels)
+    read, met = persistence._content, []
+
+    def interrupted(file):
+        content = read(file)
+        met.append(file.name)
+        if len(met) == 1:  # the settings are read, and now both files are replaced
+            new.save(saved)
+        return content
+
+    monkeypatch.setattr(persistence, "_content", interrupted)
+    found = CLSGenClassifier.load(saved)
+    assert [name.split("-")[0] for name in met[-2:]] == ["classifier.json", "tensors"]
+    assert (found.predict_proba(test) == new.predict_proba(test)).all()
+
+
+def test_two_first_saves_of_one_folder(saved, tmp_path, monkeypatch):
+    clf = CLSGenClassifier.load(saved)
+    other = CLSGenClassifier.load(saved).set_params(verbose=1)
+    target = tmp_path / "new"
+    rename, met = Path.rename, []
+
+    def late(self, to):
+        if not met:
+            met.append(to)
+            other.save(target)
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", late)
+    clf.save(target)
+    assert met == [target]
+    assert CLSGenClassifier.load(target).verbose == 0
+    assert len(list(target.iterdir())) == len(FILES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "saved"]
+
+
+def test_two_saves_of_one_folder_at_once(saved, quick, data, monkeypatch):
+    """The other save removes the tensors that the folder held, which are those of this one."""
+    texts, labels, test = data
+    clf = CLSGenClassifier.load(saved)
+    other = CLSGenClassifier(**{**quick, "random_state": 1}).fit(texts, labels)
+    move, met = Path.replace, []
+
+    def late(self, to):
+        if self.name == "classifier.json" and not met:
+            met.append(to)
+            other.save(saved)
+        return move(self, to)
+
+    monkeypatch.setattr(Path, "replace", late)
+    clf.save(saved)
+    assert len(met) == 1
+    assert (CLSGenClassifier.load(saved).predict_proba(test) == clf.predict_proba(test)).all()
+
+
 def test_saving_replaces_only_a_saved_classifier(saved, quick, data, tmp_path):
     texts, labels, test = data
     clf = CLSGenClassifier(**{**quick, "random_state": 1}).fit(texts, labels)
@@ -174,6 +259,34 @@ def test_other_base_model_is_refused(saved, tmp_path):
     clf = CLSGenClassifier.load(saved, model=other)
     with pytest.raises(BaseModelMismatchError, match="is not the model the classifier was trained"):
         clf.predict(["hello"])
+
+
+def test_a_relative_path_of_the_model_outlives_another_directory(
+    tiny, quick, data, tmp_path, monkeypatch
+):
+    texts, labels, test = data
+    for here in ("one", "two"):
+        (tmp_path / here).mkdir()
+        (tmp_path / here / "model").symlink_to(tiny)
+    monkeypatch.chdir(tmp_path / "one")
+    clf = CLSGenClassifier(**{**quick, "model": "model"}).fit(texts, labels)
+    expected = clf.predict_proba(test)
+    monkeypatch.chdir(tmp_path)
+    clf.save("saved")
+    again = CLSGenClassifier.load("saved")
+    copied = pickle.loads(pickle.dumps(clf))
+    release_memory()
+    for own in (clf, again, copied):
+        assert own.model == "model"
+        assert (own.predict_proba(test) == expected).all()
+    # Another machine, where the first folder is not.
+    (tmp_path / "one" / "model").unlink()
+    monkeypatch.chdir(tmp_path / "two")
+    moved = CLSGenClassifier.load(tmp_path / "saved")
+    given = CLSGenClassifier.load(tmp_path / "saved", model="model")
+    monkeypatch.chdir(tmp_path)
+    for own in (moved, given):
+        assert (own.predict_proba(test) == expected).all()
 
 
 def test_parameter_without_json_form(quick, data, tmp_path):

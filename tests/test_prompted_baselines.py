@@ -165,6 +165,37 @@ def test_a_confidence_is_the_first_number_that_can_be_one(reply, value):
     assert found == (None if value is None else pytest.approx(value))
 
 
+@pytest.mark.parametrize(
+    ("reply", "label", "value"),
+    [
+        ("1, 0.8", "1", 0.8),
+        ("0, 0.9", "0", 0.9),
+        ("0 (0.7)", "0", 0.7),
+        ("1. 0.8", "1", 0.8),
+        ("1: 80%", "1", 0.8),
+        ("1, 1", "1", 1.0),
+        ("1.0, 0.9", "1.0", 0.9),
+        ("-1, 0.8", "-1", 0.8),
+        ("0.9 for 0", "0", 0.9),
+        ("Grade 2: 0.7", "grade 2", 0.7),
+        ("0.9", "0", None),
+        ("1", "1", None),
+        ("urgent, 0.9", "urgent", 0.9),
+    ],
+)
+def test_a_label_s_own_digits_are_no_confidence(reply, label, value):
+    found = stated_confidence(reply, label)
+    assert found == (None if value is None else pytest.approx(value))
+
+
+def test_verbalized_labels_may_be_numbers(tiny, monkeypatch):
+    clf = VerbalizedConfidence(tiny).fit(["a", "b", "c", "d"], [0, 1, 1, 1])
+    monkeypatch.setattr(Question, "replies", said(["0, 0.9", "1, 0.8", "1: 60%", "0"]))
+    proba = clf.predict_proba(list("wxyz"))
+    np.testing.assert_allclose(proba[:, 1], [0.1, 0.8, 0.6, 0.75])
+    assert clf.n_unparsed_ == 1
+
+
 def test_self_consistency_counts_votes(tiny, monkeypatch):
     clf = SelfConsistency(tiny, samples=4).fit(["a", "b", "c", "d"], ["no", "yes", "yes", "yes"])
     replies = ["yes. It is.", "no. It is not.", "Yes!", "who knows"]
@@ -313,6 +344,47 @@ def test_the_probe_takes_what_does_best_on_held_out_rows(tiny, data, monkeypatch
     assert (clf.layer_, clf.pooling_) == (0.5, "mean")
     few = LinearProbe(tiny, random_state=0).fit(texts[:3], ["a", "a", "b"])
     assert (few.layer_, few.pooling_) == (1.0, "last")
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "value", "bound"),
+    [
+        ("tournament", "opponents", 0, "be a whole number >= 1"),
+        ("relative", "opponents", -1, "be a whole number >= 1"),
+        ("self_consistency", "samples", 0, "be a whole number >= 1"),
+        ("self_consistency", "temperature", -1, "be a number > 0"),
+        ("self_consistency", "temperature", 0.0, "be a number > 0"),
+        ("semantic_entropy", "samples", 1, "be a whole number >= 2"),
+        ("verbalized", "max_new_tokens", 0, "be a whole number >= 1"),
+        ("raw", "max_length", 0, "be a whole number >= 1 or None"),
+        ("p_true", "verbose", -1, "be a whole number >= 0"),
+        ("probe", "layers", (0.5, 2.0), "be a number >= 0 and <= 1"),
+        ("probe", "layers", (-0.5,), "be a number >= 0 and <= 1"),
+        ("probe", "layers", (), "hold at least one depth"),
+        ("probe", "layers", 0.5, "hold at least one depth"),
+    ],
+)
+def test_bad_parameters_are_named(name, parameter, value, bound, data, tmp_path):
+    texts, labels, _ = data
+    clf = made(name, str(tmp_path / "no model"), **{parameter: value})
+    with pytest.raises(ValueError, match=f"^{parameter}=.* must {bound}"):
+        clf.fit(texts, labels)
+
+
+def test_a_model_is_named_not_passed(data):
+    texts, labels, _ = data
+    with pytest.raises(ValueError, match=r"^model is 'NoneType'; pass a Hub id"):
+        LabelProbability(None).fit(texts, labels)
+
+
+def test_a_relative_path_of_the_model_outlives_another_directory(tiny, data, tmp_path, monkeypatch):
+    texts, labels, test = data
+    (tmp_path / "model").symlink_to(tiny)
+    monkeypatch.chdir(tmp_path)
+    clf = LabelProbability("model").fit(texts, labels)
+    monkeypatch.chdir("/")
+    assert clf.predict_proba(test[:2]).shape == (2, 2)
+    assert clf.model == "model"
 
 
 @pytest.mark.parametrize("pooling", [(), ("max",), "mean"])

@@ -125,6 +125,29 @@ def test_esnli_names(tmp_path, options, message):
         fetch_esnli(folder=tmp_path, **options)
 
 
+def test_esnli_of_other_labels_or_none(tmp_path):
+    write_csv(tmp_path / "test.csv", esnli_derived([("p", "h", "Entailment", "", "", "")]))
+    with pytest.raises(DatasetError, match=r"test\.csv has the labels \['Entailment'\], but those"):
+        fetch_esnli(folder=tmp_path)
+    write_csv(tmp_path / "test.csv", esnli_derived(ESNLI_ROWS[:1]))
+    with pytest.raises(DatasetError, match="test has no rows with the labels entailment, contra"):
+        fetch_esnli(folder=tmp_path)
+
+
+def test_headers_without_rows(tmp_path):
+    write_csv(tmp_path / "dev.csv", esnli_derived())
+    for split, rows in CLINIFACT_ROWS.items():
+        write_csv(tmp_path / f"{split}.csv", clinifact_derived(rows))
+    for name in ("dev.csv", "test.csv"):
+        file = tmp_path / name
+        file.write_text(file.read_text().split("\n")[0] + "\n")
+    with pytest.raises(DatasetError, match=r"dev\.csv has a header and no rows; give the file"):
+        fetch_esnli("dev", folder=tmp_path)
+    for split in ("test", "all"):
+        with pytest.raises(DatasetError, match=r"test\.csv has a header and no rows"):
+            fetch_clinifact(split, folder=tmp_path)
+
+
 @needs_data
 @pytest.mark.parametrize(
     ("split", "n_rows", "n_labels"),

@@ -84,6 +84,12 @@ def test_empty_validation_runs_every_epoch(tiny):
     assert len(history.loss) == 2
 
 
+def test_a_validation_loss_that_says_nothing_is_an_error(tiny, monkeypatch):
+    monkeypatch.setattr(training, "mean_loss", lambda *given: float("nan"))
+    with pytest.raises(TrainingDivergedError, match="validation loss became nan in epoch 1"):
+        train(make(tiny), EXAMPLES[8:], EXAMPLES[:8], SETTINGS)
+
+
 def test_seeding_does_not_start_cuda(monkeypatch):
     """Forked processes may compute on the CPU, but not start CUDA."""
 

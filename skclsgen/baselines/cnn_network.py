@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length
 from torch import nn
 
 from ..datasets import leak_free_split
+from ..holdout import hold_out
 
 __all__ = ["NO_WORD", "ConvolutionalNetwork", "batches", "split", "vocabulary"]
 
@@ -140,9 +140,7 @@ def split(
         if min(len(np.unique(labels[part])) for part in (training, held_out)) < len(counts):
             return rows, rows[:0]
     else:
-        training, held_out = train_test_split(
-            rows, test_size=n_held_out, stratify=labels, random_state=seed
-        )
+        training, held_out = map(np.array, hold_out(labels, fraction, seed))
     return training, held_out
 
 

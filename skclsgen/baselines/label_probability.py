@@ -23,7 +23,8 @@ class LabelProbability(PromptedClassifier):
 
     The prompt is that of :class:`~skclsgen.CLSGenClassifier`. With calibration, each label's
     probability is divided by what the model gives it for texts without content, equation 1 of
-    Zhao et al. with ``W = diag(p)^-1`` and ``b = 0`` [1]_.
+    Zhao et al. with ``W = diag(p)^-1`` and ``b = 0`` [1]_. Other than there, the prompt shows no
+    examples: it is zero-shot, where the paper improves few-shot prompts.
 
     Parameters
     ----------

@@ -15,6 +15,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 
 from ..backbone import DEFAULT_MODEL
 from ..packing import PackedRows
+from ..parameters import Bound, check_number
 from ..reading import batches_by_length
 from .prompted import PromptedClassifier, Question
 from .regression import regression_on
@@ -111,10 +112,8 @@ class LinearProbe(PromptedClassifier):
         Raises
         ------
         ValueError
-            If an argument cannot be used; see :mod:`skclsgen.exceptions`.
+            If an argument or parameter cannot be used; see :mod:`skclsgen.exceptions`.
         """
-        if not self.pooling or not set(self.pooling) <= set(POOLING):
-            raise ValueError(f"pooling={self.pooling!r} must hold 'last', 'mean' or both.")
         texts, labels = self._note(X, y)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         if groups is not None:  # before anything is read
@@ -131,6 +130,17 @@ class LinearProbe(PromptedClassifier):
             best = max(scores, key=scores.__getitem__)
         (self.layer_, self.pooling_), self._regression = best, fitted[best]
         return self
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if not self.pooling or not set(self.pooling) <= set(POOLING):
+            raise ValueError(f"pooling={self.pooling!r} must hold 'last', 'mean' or both.")
+        if not hasattr(self.layers, "__len__") or not len(self.layers):
+            raise ValueError(
+                f"layers={self.layers!r} must hold at least one depth, such as (0.5, 1.0)."
+            )
+        for layer in self.layers:
+            check_number("layers", layer, Bound(0, high=1))
 
     def _scores(self, texts: list[str]) -> np.ndarray:
         chosen = self._features(texts)[self.layer_, self.pooling_]

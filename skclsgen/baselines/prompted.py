@@ -16,8 +16,10 @@ from .. import inputs
 from ..backbone import DEFAULT_MODEL, BaseModel, load_base_model, on_release
 from ..fitted import TaskSettings
 from ..generation import batches_to_decode, decode, most_likely, prefill_base, sampler
+from ..labels import label_words
 from ..likelihood import choice_log_likelihoods
 from ..packed_model import PackedModel
+from ..parameters import Bound, check_model, check_number, model_location
 from ..prompt import ANSWER_CUE, PromptEncoder, default_instruction
 from ..reading import batches_by_length
 from ..text_estimator import TextClassifier
@@ -27,6 +29,16 @@ __all__ = ["PromptedClassifier", "Question"]
 
 #: Tokens of the model's context that a prompt leaves free, at least.
 ROOM_FOR_REPLY = 64
+
+#: What the numeric parameters may be, of whichever baseline has them.
+BOUNDS = {
+    "max_length": Bound(1, whole=True, none=True),
+    "max_new_tokens": Bound(1, whole=True),
+    "opponents": Bound(1, whole=True),
+    "samples": Bound(1, whole=True),
+    "temperature": Bound(0, open=True),
+    "verbose": Bound(0, whole=True),
+}
 
 
 class Question:
@@ -161,18 +173,20 @@ class PromptedClassifier(TextClassifier):
         Raises
         ------
         ValueError
-            If an argument cannot be used; see :mod:`skclsgen.exceptions`.
+            If an argument or parameter cannot be used; see :mod:`skclsgen.exceptions`.
         """
         self._learn(*self._note(X, y))
         return self
 
     def _note(self, X: Any, y: Any) -> tuple[list[str], np.ndarray]:
         """Check what is to be learnt from and note the labels; return texts and class indices."""
+        self._check_parameters()
         texts = inputs.check_texts(X)
         classes, labels = check_class_labels(y, len(texts), type(self).__name__)
-        words = inputs.label_words(classes, self.label_names)
+        words = label_words(classes, self.label_names)
         self.release()
         self.classes_, self._words = classes, words
+        self._location = model_location(self.model)
         self._keep_column_names(X)
         return texts, labels
 
@@ -197,6 +211,13 @@ class PromptedClassifier(TextClassifier):
 
     # --- for subclasses --------------------------------------------------------------------------
 
+    def _check_parameters(self) -> None:
+        """Raise ``ValueError`` unless every parameter can be used."""
+        check_model(self.model)
+        for name, value in self.get_params(deep=False).items():
+            if name in BOUNDS:
+                check_number(name, value, BOUNDS[name])
+
     def _learn(self, texts: list[str], labels: np.ndarray) -> None:
         """Learn what the baseline learns: nothing."""
 
@@ -215,7 +236,7 @@ class PromptedClassifier(TextClassifier):
         asked = instruction or default_instruction(answers), cue, answers
         if asked not in self._questions:
             base = load_base_model(
-                self.model, device=self.device, dtype=self.dtype, verbose=self.verbose
+                self._location, device=self.device, dtype=self.dtype, verbose=self.verbose
             )
             # The estimator's own room for prompts, with as much left for a reply, or more.
             reply = max(ROOM_FOR_REPLY, getattr(self, "max_new_tokens", 0))

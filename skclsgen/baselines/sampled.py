@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 
 from ..backbone import DEFAULT_MODEL
 from ..metrics.alignment import stated_label
+from ..parameters import Bound, check_number
 from ..wording import words
 from .prompted import PromptedClassifier
 
@@ -72,6 +73,13 @@ class SelfConsistency(SampledReplies):
     A class's probability is its share of the votes, with one further vote that is cast in the
     training labels' shares; replies that state no label are no votes, and are counted.
 
+    Other than in the paper, where samples reason before they answer and the reasoning is
+    marginalised out, a reply states its label first and its reason after it, as the main estimator
+    does: here votes vary with the sampled label alone.
+
+    One generator draws the replies to all texts of a call, batch by batch. So a text's probability
+    depends on which texts it is asked with; the same call gives the same numbers.
+
     Parameters
     ----------
     model : str or path, default="HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -127,7 +135,11 @@ class SemanticEntropy(SampledReplies):
     label as one of its own. The entropy of the
     meanings' frequencies, as a share of its maximum, is the uncertainty about the label most
     replies state: the discrete variant of Farquhar et al. [1]_, with overlap of words in place of
-    their entailment model.
+    their entailment model, and the most frequent label in place of a separate answer at low
+    temperature.
+
+    One generator draws the replies to all texts of a call, batch by batch. So a text's probability
+    depends on which texts it is asked with; the same call gives the same numbers.
 
     Parameters
     ----------
@@ -164,6 +176,11 @@ class SemanticEntropy(SampledReplies):
     >>> clf.predict_proba(["The charger is on fire!"]).shape
     (1, 2)
     """
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        # A single reply agrees with itself whatever it says.
+        check_number("samples", self.samples, Bound(2, whole=True))
 
     def _scores(self, texts: list[str]) -> np.ndarray:
         proba = np.tile(self._shares, (len(texts), 1))

@@ -13,6 +13,7 @@ import numpy as np
 from ..backbone import DEFAULT_MODEL
 from ..metrics.alignment import stated_label
 from .prompted import PromptedClassifier
+from .replies import without_label
 
 __all__ = ["VerbalizedConfidence", "VerbalizedReply", "stated_confidence"]
 
@@ -40,12 +41,14 @@ class VerbalizedReply:
     confidence: float | None
 
 
-def stated_confidence(reply: str) -> float | None:
+def stated_confidence(reply: str, label: str = "") -> float | None:
     """Return the first number of a reply that can be a probability; percents come first.
 
     Parameters
     ----------
     reply : str
+    label : str, default=""
+        Words of the label that the reply states, whose digits are no probability.
 
     Returns
     -------
@@ -58,8 +61,10 @@ def stated_confidence(reply: str) -> float | None:
     (0.85, 0.4)
     >>> stated_confidence("urgent, 850") is None
     True
+    >>> stated_confidence("1, 0.8", label="1")
+    0.8
     """
-    numbers = _NUMBER.findall(_LIST_MARK.sub("", reply, count=1))
+    numbers = _NUMBER.findall(_LIST_MARK.sub("", without_label(reply, label), count=1))
     for digits, percent in sorted(numbers, key=lambda number: not number[1]):
         value = float(digits)
         if percent or value > 1:
@@ -147,10 +152,12 @@ class VerbalizedConfidence(PromptedClassifier):
         )
         with self._bar(len(texts), "verbalized confidence") as bar:
             replies = self._question(instruction, CUE).replies(texts, self.max_new_tokens, bar)
-        return [
-            VerbalizedReply(reply, stated_label(reply, self._words), stated_confidence(reply))
-            for (reply,) in replies
-        ]
+        return [self._read(reply) for (reply,) in replies]
+
+    def _read(self, reply: str) -> VerbalizedReply:
+        label = stated_label(reply, self._words)
+        confidence = stated_confidence(reply, "" if label is None else self._words[label])
+        return VerbalizedReply(reply, label, confidence)
 
     def _learn(self, texts: list[str], labels: np.ndarray) -> None:
         self._shares = np.bincount(labels, minlength=len(self._words)) / len(labels)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.utils import check_random_state
 
+from ..exceptions import DatasetError
 from .download import fetch_file, local_file
 from .labelled_texts import LabelledTexts
 from .tables import need_pandas, read_table
@@ -122,6 +123,11 @@ def fetch_esnli(
     need_pandas("fetch_esnli")
     table = _read(split, folder, data_home, verbose)
     rows = np.flatnonzero(table["label"].isin(wanted))
+    if not len(rows):
+        raise DatasetError(
+            f"{split} has no rows with the labels {', '.join(wanted)}; ask for others, or give the "
+            "file of the data set's home, unchanged."
+        )
     if n_rows is not None:
         if not 0 < n_rows <= len(rows):
             raise ValueError(
@@ -140,12 +146,20 @@ def _read(
 ) -> pd.DataFrame:
     import pandas as pd
 
-    tables = [
-        read_table(file, ["premise", "hypothesis", "label", EXPLANATIONS[0]], EXPLANATIONS, NAMES)
-        for file in _files(split, folder, data_home, verbose)
-    ]
-    table = pd.concat(tables, ignore_index=True).fillna("")
-    return table.apply(lambda column: column.str.strip())
+    tables = [_table(file) for file in _files(split, folder, data_home, verbose)]
+    return pd.concat(tables, ignore_index=True).fillna("")
+
+
+def _table(file: Path) -> pd.DataFrame:
+    needed = ["premise", "hypothesis", "label", EXPLANATIONS[0]]
+    table = read_table(file, needed, EXPLANATIONS, NAMES).apply(lambda column: column.str.strip())
+    strange = sorted(set(table["label"]) - set(LABELS))
+    if strange:
+        raise DatasetError(
+            f"{file} has the labels {strange}, but those of e-SNLI are {', '.join(LABELS)}; give "
+            "the file of the data set's home, unchanged."
+        )
+    return table
 
 
 def _files(

@@ -7,6 +7,7 @@ import json
 import operator
 import os
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from functools import reduce
 from pathlib import Path
@@ -173,8 +174,9 @@ def _notes(file: Path) -> Iterator[tuple[str, str, str]]:
     try:
         with pd.read_csv(file, chunksize=CHUNK, **options) as chunks:
             for chunk in chunks:
-                yield from zip(*(chunk[column] for column in COLUMNS), strict=True)
-    except (ValueError, OSError, EOFError) as error:
+                whole = chunk.fillna("")  # cells of rows cut short
+                yield from zip(*(whole[column] for column in COLUMNS), strict=True)
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         raise DatasetError(
             f"notes={str(file)!r} cannot be read as a CSV file with the columns "
             f"{', '.join(COLUMNS)} ({error}); give the discharge.csv of MIMIC-IV-Note."

@@ -53,7 +53,7 @@ def read_table(
     Raises
     ------
     DatasetError
-        If the file is no CSV file, or lacks a column.
+        If the file is no CSV file, lacks a column, or has no rows.
 
     Examples
     --------
@@ -84,5 +84,9 @@ def read_table(
         raise DatasetError(
             f"{file} has no column {', '.join(map(repr, absent))}; give the file of the data "
             "set's home, unchanged."
+        )
+    if table.empty:
+        raise DatasetError(
+            f"{file} has a header and no rows; give the file of the data set's home, unchanged."
         )
     return table.fillna("")  # cells of rows cut short

@@ -40,9 +40,9 @@ def stated_label(reply: str, label_words: Sequence[str]) -> int | None:
     anywhere. Words count as wholes ("non-toxic" does not name "toxic"), and where one label's words
     are part of another's ("supported", "not supported"), the longer name counts. A label that is
     denied within a clause ("it is not supported" where the other label is "unsupported") is not
-    named: which of the others holds instead is for the reader to guess. Where labels differ in
-    signs alone ("1" and "-1", "C" and "C++"), signs within and around words count too, but for a
-    sentence's own.
+    named: which of the others holds instead is for the reader to guess. Where labels have digits
+    or differ in signs alone ("1" and "-1", "C" and "C++"), signs within and around words count too,
+    but for a sentence's own.
 
     Parameters
     ----------
@@ -66,7 +66,9 @@ def stated_label(reply: str, label_words: Sequence[str]) -> int | None:
     >>> stated_label("It is not routine. Urgent.", ["urgent", "routine"])
     0
     """
-    cut = words if _told_apart(map(words, label_words)) else _words_and_signs
+    # Of "0.95" words would make a 0 and a 95.
+    plain = _told_apart(map(words, label_words)) and not re.search(r"\d", " ".join(label_words))
+    cut = words if plain else _words_and_signs
     said: list[str] = []
     begins: list[int] = []  # where each word's clause does
     for clause in map(cut, _CLAUSE_END.split(reply)):

@@ -1,0 +1,94 @@
+"""The words of labels, and which class a label means."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+
+from .exceptions import InvalidLabelsError
+from .inputs import check_encodable
+
+__all__ = ["class_indices", "label_words"]
+
+
+def label_words(classes: np.ndarray, names: Any) -> list[str]:
+    """Words the model reads and writes for each class.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_classes,)
+        As in ``classes_``.
+    names : mapping of class to str, or None
+        The caller's ``label_names``.
+
+    Returns
+    -------
+    list of str
+        In the order of ``classes``.
+
+    Raises
+    ------
+    InvalidLabelsError
+        If a class has no words, two classes have the same, or they have a lone surrogate.
+    """
+    if names is not None and not hasattr(names, "items"):
+        raise InvalidLabelsError(
+            f"label_names is {type(names).__name__!r}; pass a dictionary from label to words."
+        )
+    given = dict(names.items()) if names is not None else {}
+    absent = [value for value in classes.tolist() if given and value not in given]
+    if absent:
+        raise InvalidLabelsError(
+            f"label_names has no words for the labels {absent}; give every label its words."
+        )
+    words = [" ".join(str(given.get(value, value)).split()) for value in classes.tolist()]
+    for value, word in zip(classes.tolist(), words, strict=True):
+        if not word:
+            raise InvalidLabelsError(
+                f"the label {value!r} has no visible words; name it in label_names."
+            )
+        check_encodable(word, f"{word!r}, the name of the label {value!r},", InvalidLabelsError)
+        if words.count(word) > 1:
+            raise InvalidLabelsError(
+                f"label_names gives the same words {word!r} to several labels; give each label "
+                "words of its own."
+            )
+    return words
+
+
+def class_indices(labels: Any, classes: np.ndarray, n_texts: int) -> list[int]:
+    """Return the class index of one label for all texts, or of one label per text.
+
+    Raises
+    ------
+    InvalidLabelsError
+        If a label is not among ``classes``, or their number is not ``n_texts``.
+    """
+    try:
+        dimensions = np.ndim(labels)
+    except ValueError:
+        raise InvalidLabelsError(
+            "labels holds sequences of several lengths; pass one label per text, or a single one "
+            "for all."
+        ) from None
+    if dimensions > 1:
+        raise InvalidLabelsError(
+            f"labels has {dimensions} dimensions; pass one label per text, or a single one for all."
+        )
+    if isinstance(labels, np.ndarray) and not dimensions:
+        labels = labels[()]  # the label itself
+    values = list(labels) if dimensions else [labels] * n_texts
+    if len(values) != n_texts:
+        raise InvalidLabelsError(
+            f"X has {n_texts} texts but labels has {len(values)}; pass one label per text, or a "
+            "single one for all."
+        )
+    index = {value: i for i, value in enumerate(classes.tolist())}
+    unknown = [v for v in values if not isinstance(v, Hashable) or v not in index]
+    if unknown:
+        raise InvalidLabelsError(
+            f"labels has {unknown[0]!r}, which fit has not seen; use one of {list(index)}."
+        )
+    return [index[value] for value in values]
