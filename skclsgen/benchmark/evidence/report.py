@@ -222,10 +222,14 @@ def _comparison_table(evidence: Evidence) -> str:
         "Seeds",
     ]
     parts = [table(head, rows)]
+    fits = (
+        "Student's t over folds, each with rows of its own"
+        if evidence.settings.dataset in CROSS_VALIDATED
+        else "Student's t over fits is added to the bootstrap of rows"
+    )
     parts.append(
         "Intervals and p-values hold for other rows and, where there are several seeds, for other "
-        "fits: Student's t over fits is added to the bootstrap of rows. Those of one seed hold for "
-        "that fit."
+        f"fits: {fits}. Those of one seed hold for that fit."
     )
     inferior = [entry for entry in evidence.comparisons if "p_inferior" in entry]
     parts += [
