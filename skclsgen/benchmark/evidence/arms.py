@@ -213,14 +213,14 @@ ARMS: dict[str, Arm] = {
         records=True,
     ),
     "tfidf_overlap": Arm(
-        "TF-IDF and overlap of columns + logistic regression",
+        "TF-IDF + overlap + logistic regression",
         lambda s, seed: tfidf_regression(overlap=True, random_state=seed),
         "words",
         groups="regression__groups",
         records=True,
     ),
     "tfidf_alone": Arm(
-        "TF-IDF of one column alone + logistic regression",
+        "TF-IDF of one column + logistic regression",
         _one_column,
         "words",
         groups="regression__groups",

@@ -24,7 +24,7 @@ from .writing_pages import writing_sections
 __all__ = ["Evidence", "write_report"]
 
 STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:76em;margin:2em auto;padding:0 1em}"
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:84em;margin:2em auto;padding:0 1em}"
     "table{border-collapse:collapse;font-size:13px;display:block;overflow-x:auto}"
     "th,td{padding:.25em .6em;text-align:left;"
     "border-bottom:1px solid #8884;vertical-align:top}img{max-width:100%}"
@@ -176,9 +176,9 @@ def _score_table(evidence: Evidence) -> str:
         )
     head = ["Arm", "Seeds", "Test rows", "AUROC (95%) ± sd over seeds", "AUPRC", "F1", "MCC"]
     head += ["Brier", "Log-loss", "D²", "Smooth ECE", "by chance up to", "before scaling"]
-    head += ["Temperature", "Unread", "Fit, s", "Predict, s"]
+    head += ["T", "Unread", "Fit, s", "Predict, s"]
     notes = (
-        "Scores are means over seeds. Where the temperature is 50, the most that is tried, there "
+        "Scores are means over seeds. Where the temperature T is 50, the most that is tried, there "
         "was nothing to scale but noise: such probabilities are all but even, and worse than the "
         "share of the label among all rows. Seconds are of the first seed's run and hold for its "
         "machine, which is named where it is not the joint model's."
@@ -196,7 +196,7 @@ def _seconds(evidence: Evidence, arm: str) -> list[str]:
     run, joint = (evidence.runs[name][min(evidence.runs[name])] for name in (arm, JOINT))
     device, usual = (_where(own["environment"])[0] for own in (run, joint))
     where = "" if device == usual else f" ({device})"
-    return [f"{run[key]:.0f}{where}" for key in ("fit_seconds", "predict_seconds")]
+    return [f"{run['fit_seconds']:.0f}{where}", f"{run['predict_seconds']:.0f}"]
 
 
 def _comparison_table(evidence: Evidence) -> str:
