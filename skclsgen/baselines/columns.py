@@ -70,7 +70,7 @@ class EachColumn(TransformerMixin, TextEstimator):
         InvalidTextError
             If a text cannot be used.
         """
-        columns = columns_of(X)
+        columns = columns_of(X, check_texts(X))
         self._keep_column_names(X)
         self.features_ = [clone(self.features).fit(column) for column in columns]
         return self
@@ -86,8 +86,7 @@ class EachColumn(TransformerMixin, TextEstimator):
         -------
         array or sparse matrix of shape (n_samples, n_features)
         """
-        self._check_texts(X)
-        columns = columns_of(X)
+        columns = columns_of(X, self._check_texts(X))
         found = [own.transform(column) for own, column in zip(self.features_, columns, strict=True)]
         if self.differences:
             found += [abs(a - b) for a, b in combinations(found, 2)]
@@ -97,9 +96,8 @@ class EachColumn(TransformerMixin, TextEstimator):
         return hasattr(self, "features_")
 
 
-def columns_of(X: Any) -> list[list[str]]:
-    """Return every column's texts; plain texts are a single column."""
-    texts = check_texts(X)
+def columns_of(X: Any, texts: list[str]) -> list[list[str]]:
+    """Return every column's texts; without columns, ``texts``, which are ``X``, checked."""
     if column_names(X) is None:
         return [texts]
     return [[str(cell).strip() or BLANK for cell in X[column]] for column in X.columns]
@@ -129,7 +127,7 @@ def word_overlap(X: Any) -> np.ndarray:
     >>> word_overlap(pd.DataFrame({"claim": ["Rest helps."], "source": ["It helps to rest."]}))
     array([[1. , 0.5]])
     """
-    said = [[set(words(cell)) for cell in column] for column in columns_of(X)]
+    said = [[set(words(cell)) for cell in column] for column in columns_of(X, check_texts(X))]
     shares = [
         [len(a & b) / max(1, len(a)) for a, b in zip(own, other, strict=True)]
         for own, other in permutations(said, 2)
