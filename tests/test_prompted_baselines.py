@@ -1,6 +1,7 @@
 """The baselines that put a question to the base model."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -24,12 +25,15 @@ from skclsgen.baselines import (
     VerbalizedConfidence,
     elo_ratings,
     meanings,
+    prompted,
     regression,
     stated_confidence,
 )
+from skclsgen.baselines.beginnings import groups_that_begin_alike
 from skclsgen.baselines.prompted import Question
 from skclsgen.datasets import load_messages
 from skclsgen.exceptions import InvalidLabelsError, InvalidTextError, TruncationWarning
+from skclsgen.packed_model import PackedModel
 
 ASKING = {
     "raw": (LabelProbability, {"calibrate": False}),
@@ -287,6 +291,48 @@ def test_long_pairs_lose_their_ends_and_not_each_other(tiny, data):
     clf = PairwiseTournament(tiny, opponents=2, max_length=120, random_state=0)
     clf.fit(texts, labels)
     assert np.isfinite(clf.predict_proba(["long words " * 200])).all()
+
+
+@pytest.mark.parametrize("name", ["p_true", "tournament", "relative"])
+@pytest.mark.parametrize("packs", [True, False])
+def test_what_prompts_begin_with_is_read_once(name, packs, tiny, data, monkeypatch):
+    """The numbers are the same, out of less than three quarters of the tokens."""
+    texts, labels, test = data
+    monkeypatch.setattr(load_base_model(tiny, dtype="float32"), "packs", packs)
+    asked = [f"{text} " * 4 for text in test[:6]]
+    read: list[int] = []
+    packing, behind = PackedModel.pack, PackedModel.behind
+
+    def pack(self, rows):
+        read.extend(len(prompt) for prompt, _ in rows)
+        return packing(self, rows)
+
+    def counted(self, prefix_ids):
+        read.append(len(prefix_ids))
+        return behind(self, prefix_ids)
+
+    monkeypatch.setattr(PackedModel, "pack", pack)
+    monkeypatch.setattr(PackedModel, "behind", counted)
+    clf = made(name, tiny, dtype="float32").fit(texts, labels)
+    found = {}
+    for worthwhile in (10**6, 32):
+        groups = partial(groups_that_begin_alike, worthwhile=worthwhile)
+        monkeypatch.setattr(prompted, "groups_that_begin_alike", groups)
+        read.clear()
+        found[worthwhile] = clf.predict_proba(asked), sum(read)
+    (expected, apart), (proba, together) = found.values()
+    np.testing.assert_allclose(proba, expected, rtol=1e-4)
+    assert 0 < together < apart * 3 / 4
+
+
+def test_prompts_join_what_begins_alike_while_that_spares_tokens():
+    one, other = [1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 4, 5, 6, 9, 9]
+    far = [1, 2, 9, 9, 9, 9, 9, 9]
+    assert groups_that_begin_alike([far, one, other], 2) == [(6, [1, 2]), (0, [0])]
+    assert groups_that_begin_alike([one, one], 2) == [(6, [0, 1])]  # one token is left
+    assert groups_that_begin_alike([one, other], 7) == [(0, [0, 1])]
+    assert groups_that_begin_alike([one, one[:4]], 2) == [(2, [1, 0])]
+    assert groups_that_begin_alike([], 2) == []
 
 
 @pytest.mark.parametrize("packs", [True, False])

@@ -48,10 +48,9 @@ class PTrue(PromptedClassifier):
     def _scores(self, texts: list[str]) -> np.ndarray:
         question = self._question(INSTRUCTION, CUE, ("true", "false"))
         verdicts = question.encoder.label_ids
-        scores = np.empty((len(texts), len(self._words)))
         with self._bar(len(texts) * len(self._words), "P(True)") as bar:
-            for label, words in enumerate(self._words):
-                proposals = [f"{text}\n\nProposed label: {words}" for text in texts]
-                found = question.choices(proposals, verdicts, bar)
-                scores[:, label] = log_softmax(found, axis=1)[:, 0]
-        return scores
+            proposals = [
+                f"{text}\n\nProposed label: {words}" for words in self._words for text in texts
+            ]
+            found = question.choices(proposals, verdicts, bar)
+        return log_softmax(found, axis=1)[:, 0].reshape(len(self._words), len(texts)).T

@@ -23,6 +23,7 @@ from ..parameters import Bound, check_model, check_number, model_location
 from ..prompt import ANSWER_CUE, PromptEncoder, default_instruction
 from ..reading import batches_by_length
 from ..text_estimator import TextClassifier
+from .beginnings import groups_that_begin_alike
 from .regression import check_class_labels
 
 __all__ = ["PromptedClassifier", "Question"]
@@ -65,17 +66,24 @@ class Question:
     def choices(
         self, texts: Sequence[str], choices: Sequence[Sequence[int]], bar: tqdm[Any]
     ) -> np.ndarray:
-        """Log-likelihood of each choice behind every prompt, shape (texts, choices), in nats."""
+        """Log-likelihood of each choice behind every prompt, shape (texts, choices), in nats.
+
+        What many prompts begin with, as pairs with the same first text do, is read once.
+        """
         prompts = self.encoder.encode(texts)
         found = np.empty((len(prompts), len(choices)))
         # The cue's last token comes with the choices: the first of theirs is predicted from it.
         last = prompts[0][-1]
-        for batch in batches_by_length([len(prompt) for prompt in prompts]):
-            start = prefill_base(self.model, [prompts[row][:-1] for row in batch])
-            behind = [[last, *ids] for ids in choices]
-            scores = choice_log_likelihoods(self.model, start, behind)
-            found[batch] = scores.double().cpu().numpy()
-            bar.update(len(batch))
+        behind = [[last, *ids] for ids in choices]
+        for shared, rows in groups_that_begin_alike(prompts):
+            known = tuple(prompts[rows[0]][:shared])
+            model = self.model.behind(self.model.prefix_ids + known) if known else self.model
+            own = [prompts[row][shared:-1] for row in rows]
+            for batch in batches_by_length([len(prompt) for prompt in own]):
+                start = prefill_base(model, [own[place] for place in batch])
+                scores = choice_log_likelihoods(model, start, behind)
+                found[[rows[place] for place in batch]] = scores.double().cpu().numpy()
+                bar.update(len(batch))
         return found
 
     def replies(
