@@ -39,7 +39,7 @@ from .model_source import (
     find_base_model,
     quiet_transformers,
 )
-from .prompt import is_control
+from .prompt import control_tokens
 from .trunk_cache import TrunkCache
 
 __all__ = [
@@ -76,6 +76,8 @@ class BaseModel:
         Activations of frozen layers, shared by all estimators on this model.
     rationales : dict
         Reasons the model has written, by prompt; shared likewise.
+    own_words : list of (list of int, list of int)
+        Passages the model has written, by which its language is kept; shared likewise.
     """
 
     def __init__(
@@ -140,8 +142,7 @@ def _ids_of_text(tokenizer: PreTrainedTokenizerBase) -> set[int]:
 
     Not control tokens: a few text models have no embedding for the one that marks a picture.
     """
-    added = tokenizer.added_tokens_decoder.items()
-    control = {index for index, token in added if is_control(token.content, token.special)}
+    control = set(control_tokens(tokenizer).values())
     ends = {tokenizer.bos_token_id, tokenizer.eos_token_id} - {None}
     return (set(tokenizer.get_vocab().values()) - control) | ends
 

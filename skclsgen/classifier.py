@@ -267,8 +267,8 @@ class CLSGenClassifier(ClassifierMixin, SavedToFolder, TextEstimator):
         TruncationWarning
             If texts exceed ``max_length`` or explanations ``max_new_tokens``.
         FallbackWarning
-            If the model's template or attention cannot be used as it is, or ``memory`` not be
-            written.
+            If the model's template, attention or layers cannot be used as they are, labels
+            are made of the same tokens, or ``memory`` cannot be written.
 
         Examples
         --------

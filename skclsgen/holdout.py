@@ -5,20 +5,26 @@ from __future__ import annotations
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-__all__ = ["check_validation_split", "hold_out"]
+__all__ = ["can_hold_out", "check_validation_split", "hold_out"]
 
 
-def check_validation_split(labels: np.ndarray, fraction: float) -> None:
-    """Raise ``ValueError`` unless :func:`hold_out` can give both parts a row of every class.
+def can_hold_out(labels: np.ndarray, fraction: float) -> bool:
+    """Tell whether :func:`hold_out` can give both parts a row of every class.
 
     The held-out part needs one so that its loss says something, the other to learn from.
     """
     counts = np.bincount(labels)
     counts = counts[counts > 0]
-    held_out = int(np.ceil(fraction * len(labels)))
-    if counts.min() < 2 or min(held_out, len(labels) - held_out) < len(counts):
+    held_out = _rows_held_out(labels, fraction)
+    return counts.min() >= 2 and min(held_out, len(labels) - held_out) >= len(counts)
+
+
+def check_validation_split(labels: np.ndarray, fraction: float) -> None:
+    """Raise ``ValueError`` unless :func:`can_hold_out` is true."""
+    if not can_hold_out(labels, fraction):
+        _, counts = np.unique(labels, return_counts=True)
         raise ValueError(
-            f"early_stopping holds out {held_out} of {len(labels)} rows "
+            f"early_stopping holds out {_rows_held_out(labels, fraction)} of {len(labels)} rows "
             f"(validation_fraction={fraction:g}), but held-out and other rows both need one of "
             f"each of the {len(counts)} classes, of which the rarest has {counts.min()} rows; "
             "change validation_fraction, add rows, or use early_stopping=False."
@@ -59,3 +65,8 @@ def hold_out(labels: np.ndarray, fraction: float, seed: int) -> tuple[list[int],
             other.remove(row)
             part.append(row)
     return training, held_out
+
+
+def _rows_held_out(labels: np.ndarray, fraction: float) -> int:
+    """How many rows :func:`~sklearn.model_selection.train_test_split` takes."""
+    return int(np.ceil(fraction * len(labels)))

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
-from .disk_store import DEFAULT_CAPACITY, DiskStore
+from .disk_store import DiskStore
 from .trunk_cache import TrunkKey
 
 __all__ = ["Memory", "weights_digest"]
@@ -37,8 +37,6 @@ class Memory:
         Fingerprint of the base model's weights, see :func:`weights_digest`.
     conditions : sequence of str
         What else activations depend on: type, device, versions.
-    capacity : int, default=20 GiB
-        Bytes kept per base model; what was unused for longest goes first.
 
     Examples
     --------
@@ -57,9 +55,8 @@ class Memory:
         folder: str | Path,
         model: str,
         conditions: Sequence[str] = (),
-        capacity: int = DEFAULT_CAPACITY,
     ) -> None:
-        self._store = _open(Path(folder) / "skclsgen" / model[:16], capacity)
+        self._store = _open(Path(folder) / "skclsgen" / model[:16])
         self._conditions = tuple(conditions)
 
     def states(self, key: TrunkKey, continuation: tuple[int, ...]) -> torch.Tensor | None:
@@ -108,9 +105,9 @@ class Memory:
 
 
 @lru_cache(maxsize=16)
-def _open(folder: Path, capacity: int) -> DiskStore:
+def _open(folder: Path) -> DiskStore:
     """Return the one store of a folder that this process has, so that files are counted once."""
-    return DiskStore(folder, capacity)
+    return DiskStore(folder)
 
 
 def weights_digest(model: nn.Module) -> str:

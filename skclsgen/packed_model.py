@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
 from transformers import DynamicCache, PreTrainedModel
-from typing_extensions import Self
 
 from .attention import NAME, packed
 from .backbone import BaseModel

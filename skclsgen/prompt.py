@@ -90,6 +90,15 @@ def is_control(content: str, special: bool) -> bool:
     return len(content.strip()) > 1 and (special or marker)
 
 
+def control_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+    """Return a tokenizer's control tokens: their spellings, and their ids."""
+    return {
+        token.content: index
+        for index, token in tokenizer.added_tokens_decoder.items()
+        if is_control(token.content, token.special)
+    }
+
+
 class PromptEncoder:
     """Token ids of prompts, label words and continuations for one model and one task.
 
@@ -128,11 +137,7 @@ class PromptEncoder:
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.cue = cue
-        control = {
-            token.content: index
-            for index, token in tokenizer.added_tokens_decoder.items()
-            if is_control(token.content, token.special)
-        }
+        control = control_tokens(tokenizer)
         # An unknown-word token is what honest text may come to, where it has no other use.
         ends = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
         unknown = {tokenizer.unk_token_id} - ends

@@ -20,7 +20,7 @@ from .generation import Prefill, decode, sampler
 from .module_tree import keys_and_values
 from .packed_model import PackedModel
 from .packing import Row
-from .prompt import is_control
+from .prompt import control_tokens
 from .reading import trunk_states
 from .roomy_cache import roomy_cache
 
@@ -55,8 +55,7 @@ def own_words(
         The first token, and those to be predicted.
     """
     if not base.own_words:
-        added = base.tokenizer.added_tokens_decoder.items()
-        control = {index for index, token in added if is_control(token.content, token.special)}
+        control = set(control_tokens(base.tokenizer).values())
         known = base.lm.get_input_embeddings().get_parameter("weight").shape[0]
         plain = sorted(set(range(min(known, len(base.tokenizer)))) - control)
         first = np.random.default_rng(0).choice(plain, size=PASSAGES, replace=len(plain) < PASSAGES)

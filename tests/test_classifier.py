@@ -13,6 +13,7 @@ from sklearn.utils import get_tags
 from skclsgen import CLSGenClassifier, rationales, release_memory
 from skclsgen.dual_head import DualHead
 from skclsgen.exceptions import InvalidLabelsError, TrainingDivergedError, TruncationWarning
+from skclsgen.optimizer import EarlyStopping
 from skclsgen.prompt import PromptEncoder
 
 #: Two kinds of text that a tiny model tells apart in a second.
@@ -270,16 +271,28 @@ def test_scale_of_weights_does_not_matter(tiny):
     assert (one.predict_proba(TEXTS) == same.predict_proba(TEXTS)).all()
 
 
-def test_early_stopping_stops_and_keeps_the_best_epoch(tiny):
+def test_early_stopping_stops_and_keeps_the_best_epoch(tiny, monkeypatch):
+    states, should_stop = [], EarlyStopping.should_stop
+
+    def listen(self, loss, net):
+        states.append(net.trained_state())
+        return should_stop(self, loss, net)
+
+    monkeypatch.setattr(EarlyStopping, "should_stop", listen)
     rng = np.random.default_rng(0)
     y = rng.permutation(alternate(1, 0))  # nothing to learn: validation loss only gets worse
     clf = CLSGenClassifier(
         tiny, **{**EASY, "epochs": 30}, early_stopping=True, validation_fraction=0.25
     ).fit(TEXTS, y)
     losses = clf.history_["validation_loss"]
+    best = int(np.argmin(losses))
     assert clf.n_iter_ == len(losses) < 30
-    assert int(np.argmin(losses)) == len(losses) - 1 - clf.n_iter_no_change
+    assert best == len(losses) - 1 - clf.n_iter_no_change
     assert len(clf.history_["loss"]) == clf.n_iter_
+    assert len(states) == len(losses)
+    for epoch, state in enumerate(states):
+        same = all(torch.equal(clf._network.state[name], own) for name, own in state.items())
+        assert same == (epoch == best)
 
 
 @pytest.mark.parametrize("class_weight", [None, {"rare": 1, "warm": 0, "stuck": 0}])

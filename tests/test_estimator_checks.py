@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from skclsgen import CLSGenClassifier
 
 FEATURES, LEVELS = 26, 12
-FOLDER = Path(tempfile.gettempdir()) / "skclsgen-estimator-checks"
+FOLDER = Path(tempfile.mkdtemp(prefix="skclsgen-estimator-checks-"))
 
 
 def words(X):

@@ -46,7 +46,6 @@ def test_labelled_texts(rows):
     assert len(rows) == 3
     assert rows.texts == ["a: one\nb: x", "a: two\nb: y", "a: three\nb: z"]
     assert repr(rows) == "LabelledTexts(3 rows of a, b; 2 groups; n: 2, y: 1)"
-    assert rows.label_names is None
 
 
 @pytest.mark.parametrize(

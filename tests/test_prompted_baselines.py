@@ -1,6 +1,7 @@
 """The baselines that put a question to the base model."""
 
 import pickle
+import warnings
 from functools import partial
 
 import numpy as np
@@ -34,6 +35,7 @@ from skclsgen.baselines.prompted import Question
 from skclsgen.datasets import load_messages
 from skclsgen.exceptions import InvalidLabelsError, InvalidTextError, TruncationWarning
 from skclsgen.packed_model import PackedModel
+from skclsgen.prompt import PromptEncoder
 
 ASKING = {
     "raw": (LabelProbability, {"calibrate": False}),
@@ -286,11 +288,27 @@ def test_opponents_are_of_all_classes(tiny, data):
     assert sorted(drawn) == ["escalate"] * 2 + ["routine"] * 2
 
 
-def test_long_pairs_lose_their_ends_and_not_each_other(tiny, data):
+def test_long_pairs_lose_their_ends_and_not_each_other(tiny, data, monkeypatch):
     texts, labels, _ = data
     clf = PairwiseTournament(tiny, opponents=2, max_length=120, random_state=0)
     clf.fit(texts, labels)
-    assert np.isfinite(clf.predict_proba(["long words " * 200])).all()
+    met, encode = [], PromptEncoder.encode
+
+    def listen(self, shown):
+        met.extend(shown := list(shown))
+        return encode(self, shown)
+
+    monkeypatch.setattr(PromptEncoder, "encode", listen)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TruncationWarning)  # no prompt is cut in its middle
+        assert np.isfinite(clf.predict_proba(["long words " * 200])).all()
+    games = [pair for pair in met if "long words" in pair]
+    assert len(games) == 4
+    for pair in games:
+        first, second = pair.removeprefix("1: ").split("\n\n2: ")
+        long, opponent = sorted((first, second), key=lambda text: "long words" not in text)
+        assert long.startswith("long words long")
+        assert any(text.startswith(opponent) for text in texts)
 
 
 @pytest.mark.parametrize("name", ["p_true", "tournament", "relative"])

@@ -9,7 +9,7 @@ from skclsgen.datasets import load_messages
 from skclsgen.dual_head import DualHead
 from skclsgen.lora import LoraSettings
 from skclsgen.metrics import language_change
-from skclsgen.prompt import is_control
+from skclsgen.prompt import control_tokens
 from skclsgen.replay import PASSAGES, TOKENS, Replay, own_words
 
 TEXTS = ["My order has not come, please tell me where it is.", "The charger smokes, help me!"]
@@ -25,11 +25,7 @@ def test_a_base_model_writes_once_and_no_control_tokens_to_begin_with(tiny):
     rows = own_words(base)
     assert own_words(base) is rows
     assert len(rows) == PASSAGES
-    control = {
-        index
-        for index, token in base.tokenizer.added_tokens_decoder.items()
-        if is_control(token.content, token.special)
-    }
+    control = set(control_tokens(base.tokenizer).values())
     assert control
     assert not control & {first for (first,), _ in rows}
     assert all(1 <= len(more) <= TOKENS for _, more in rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,9 +12,9 @@ from sklearn.utils import check_consistent_length
 from torch import nn
 
 from ..datasets import leak_free_split
-from ..holdout import hold_out
+from ..holdout import can_hold_out, hold_out
 
-__all__ = ["NO_WORD", "ConvolutionalNetwork", "batches", "split", "vocabulary"]
+__all__ = ["NO_WORD", "ConvolutionalNetwork", "batches", "numbers", "split", "vocabulary"]
 
 #: Row of the embeddings that stands for padding and for words not seen in training; stays zero.
 NO_WORD = 0
@@ -126,9 +125,7 @@ def split(
     (18, 2)
     """
     rows = np.arange(len(labels))
-    counts = np.bincount(labels)
-    n_held_out = math.ceil(fraction * len(labels))
-    if counts.min() < 2 or min(n_held_out, len(labels) - n_held_out) < len(counts):
+    if not can_hold_out(labels, fraction):
         return rows, rows[:0]
     seed = int(rng.integers(2**31))
     if groups is not None:
@@ -137,7 +134,8 @@ def split(
             training, held_out = leak_free_split(groups, labels, fraction, random_state=seed)
         except ValueError:  # too few sources for such a share
             return rows, rows[:0]
-        if min(len(np.unique(labels[part])) for part in (training, held_out)) < len(counts):
+        classes = len(np.unique(labels))
+        if min(len(np.unique(labels[part])) for part in (training, held_out)) < classes:
             return rows, rows[:0]
     else:
         training, held_out = map(np.array, hold_out(labels, fraction, seed))

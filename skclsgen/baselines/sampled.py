@@ -195,8 +195,7 @@ class SemanticEntropy(SampledReplies):
             chosen = np.bincount(labels).argmax()
             alone = [1] * (len(replies) - len(stated))
             sizes = np.array([*map(len, meanings(stated)), *alone]) / len(replies)
-            most = np.log(max(2, self.samples))
-            confidence = 1 + float(sizes @ np.log(sizes)) / most
+            confidence = 1 + float(sizes @ np.log(sizes)) / np.log(self.samples)
             proba[row] = even * (1 - confidence)
             proba[row, chosen] = even + (1 - even) * confidence
         return np.log(proba.clip(min=np.finfo(float).tiny))

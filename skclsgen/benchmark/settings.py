@@ -49,6 +49,8 @@ class Settings:
     our_epochs : tuple of float
         Passes over the rows to try, in this order, until the usual path's AUROC is reached; less
         than one is one pass over a random part of the rows.
+    journal_file : Path or None
+        Where every run is noted as soon as it ends; None notes it nowhere.
     """
 
     model: str = DEFAULT_MODEL

@@ -66,7 +66,6 @@ PREFIX = 22
 
 def measure_shapes(
     settings: Settings,
-    names: Sequence[str] | None = None,
     rows: int = ROWS,
     prompt: int = PROMPT,
 ) -> dict[str, Any]:
@@ -76,16 +75,13 @@ def measure_shapes(
     ----------
     settings : Settings
         Repeats, batch size and rank.
-    names : sequence of str, optional
-        Of :data:`SHAPES`; by default all on an accelerator, the smallest elsewhere.
     rows, prompt : int
         Rows, and average tokens of a prompt.
     """
     device = resolve_device("auto")
     dtype = resolve_dtype("auto", device)
     rate = matrix_rate(dtype, device)
-    if names is None:
-        names = list(SHAPES)[:1] if device.type == "cpu" else list(SHAPES)
+    names = list(SHAPES)[:1] if device.type == "cpu" else list(SHAPES)
     runs: dict[str, list[dict[str, Any]]] = {}
     ratios: dict[str, float | None] = {}
     for name in names:
@@ -131,7 +127,7 @@ def _rows(net: DualHead, rows: int, prompt: int, seed: int) -> list[Row]:
     vocabulary = net.lm.config.vocab_size
     lengths = rng.integers(prompt // 2, prompt + prompt // 2 + 1, size=rows)
     return [
-        (rng.integers(vocabulary, size=n).tolist(), rng.integers(vocabulary, size=20).tolist())
+        tuple(rng.integers(vocabulary, size=size).tolist() for size in (n, CONTINUATION))
         for n in lengths
     ]
 

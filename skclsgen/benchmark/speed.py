@@ -108,9 +108,7 @@ def explaining(settings: Settings) -> dict[str, Any]:
     ]
 
     def theirs(turn: int) -> dict[str, Any]:
-        seconds, replies = timed(
-            lambda: usual(prompts, clf.max_new_tokens, sorted(base.stop_ids), len(net.prefix_ids))
-        )
+        seconds, replies = timed(lambda: usual(prompts, clf.max_new_tokens, sorted(base.stop_ids)))
         spoken["usual"] = [encoder.words(reply) for reply in replies]
         tokens = sum(map(len, replies))
         return {"seconds": seconds, "tokens": tokens, "tokens_per_second": tokens / seconds}

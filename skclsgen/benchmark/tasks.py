@@ -10,10 +10,7 @@ import pandas as pd
 
 from ..datasets import LabelledTexts, fetch_clinifact, fetch_esnli, load_messages
 
-__all__ = ["TASKS", "Task", "load_task"]
-
-#: Names of the tasks; all but the bundled messages are public data.
-TASKS = ("esnli", "clinifact", "messages")
+__all__ = ["Task", "load_task"]
 
 
 @dataclass(frozen=True)

@@ -113,13 +113,12 @@ class UsualClassifier:
         # Float32 adapters in a bfloat16 model, which is peft's default, are cast back and forth.
         self.model: Any = get_peft_model(model, config, autocast_adapter_dtype=False)
 
-    def fit(self, task: Task, max_steps: int = -1) -> UsualClassifier:
-        """Train, for ``epochs`` or for ``max_steps`` batches."""
+    def fit(self, task: Task) -> UsualClassifier:
+        """Train for ``epochs``."""
         with tempfile.TemporaryDirectory() as folder:
             arguments = TrainingArguments(
                 output_dir=folder,
                 num_train_epochs=self.epochs,
-                max_steps=max_steps,
                 learning_rate=LEARNING_RATE,
                 per_device_train_batch_size=self.rows_at_once,
                 gradient_accumulation_steps=self.batch_size // self.rows_at_once,
@@ -186,6 +185,7 @@ class Generator:
         prompts: Sequence[Sequence[int]],
         max_new_tokens: int,
         stop_ids: Sequence[int],
+        *,
         batch_size: int = 32,
     ) -> list[list[int]]:
         """Continue every prompt greedily; left-padded batches in the order given."""

@@ -30,9 +30,6 @@ class LabelledTexts:
         if nobody was asked.
     groups : list of str
         Rows of one group share a source; keep them on one side of a split.
-    label_names : dict of str to str, or None
-        Words for the labels, for the classifier's parameter of that name; ``None`` where the
-        labels are words themselves.
 
     Raises
     ------
@@ -56,7 +53,6 @@ class LabelledTexts:
     labels: list[str]
     explanations: list[list[str]] | None
     groups: list[str]
-    label_names: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         lengths = {"labels": len(self.labels), "groups": len(self.groups)}
