@@ -30,7 +30,7 @@ from .exceptions import UnsupportedModelError
 from .grouped_attention import Plan, grouped_attention, make_plan
 from .module_tree import Skip, decoder_layers, share_weights
 from .packing import PackedRows
-from .row_attention import plain_attention, row_by_row, triangle
+from .row_attention import plain_attention, row_by_row
 from .varlen_attention import Layout, make_layout, varlen_attention, varlen_works
 
 __all__ = ["NAME", "can_pack", "forget_rows", "packed"]
@@ -144,7 +144,7 @@ def _layout(rows: PackedRows) -> Layout:
 
 def forget_rows() -> None:
     """Let go of what is kept about rows from one layer to the next, on whatever device."""
-    for kept in (_plan, _layout, triangle):
+    for kept in (_plan, _layout):
         kept.cache_clear()
 
 

@@ -31,6 +31,7 @@ from .exceptions import (
     OptionalDependencyError,
     UnsupportedModelError,
 )
+from .logit_shape import LogitShape
 from .model_source import (
     DEFAULT_MODEL,
     BaseModelInfo,
@@ -69,6 +70,8 @@ class BaseModel:
         Where the weights lie.
     dtype : torch.dtype
         Floating-point type of activations and adapters.
+    logit_shape : LogitShape
+        What its family does to the vocabulary's logits.
     packs : bool
         True if several rows can be run end to end, without padding: where the caller left the
         attention to us, and the model's can be told to keep rows apart.
@@ -93,6 +96,8 @@ class BaseModel:
         self.device = lm.device
         self.dtype = lm.dtype
         self.check_ids(_ids_of_text(tokenizer))
+        self.logit_shape = LogitShape.of(lm)
+        self.logit_shape.check(info.model, self.lm)
         self.packs = attn_implementation == "auto" and can_pack(self.lm)
         if attn_implementation == "auto" and not self.packs:
             warnings.warn(
@@ -107,9 +112,17 @@ class BaseModel:
 
     @property
     def context_length(self) -> int:
-        """Longest sequence the model accepts, in tokens."""
+        """Longest sequence the model accepts, in tokens.
+
+        Where the frequencies of positions depend on how long the longest sequence is, as in Phi-3
+        of 128k, only as far as they do not: rows run together, and kept keys, would change.
+        """
         config = self.lm.config.get_text_config()
-        return int(getattr(config, "max_position_embeddings", None) or 2048)
+        longest = int(getattr(config, "max_position_embeddings", None) or 2048)
+        rope = getattr(config, "rope_parameters", None) or {}
+        if rope.get("rope_type") in ("longrope", "dynamic"):
+            longest = min(longest, int(rope.get("original_max_position_embeddings") or longest))
+        return longest
 
     def check_ids(self, ids: Iterable[int]) -> None:
         """Raise if there are tokens that the model has no embedding for.

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import softmax
-from sklearn.base import ClassifierMixin
+from scipy.special import log_softmax, softmax
 
 from . import inputs
-from .backbone import DEFAULT_MODEL, BaseLease
+from .backbone import DEFAULT_MODEL
+from .clones import FamilyOfClones
 from .exceptions import InvalidLabelsError
 from .explanation import Explanation, Explanations
 from .fitted import FittedNetwork
@@ -23,13 +23,13 @@ from .labels import class_indices, label_words
 from .parameters import check_class_weights, check_number, check_parameters
 from .persistence import SavedToFolder
 from .rationales import RationaleReport
-from .text_estimator import TextEstimator
+from .text_estimator import TextClassifier
 from .training import History
 
 __all__ = ["CLSGenClassifier"]
 
 
-class CLSGenClassifier(ClassifierMixin, SavedToFolder, TextEstimator):
+class CLSGenClassifier(SavedToFolder, FamilyOfClones, TextClassifier):
     """Text classifier with probabilities to decide on and explanations to read.
 
     LoRA-fine-tunes an open causal language model with two heads: a classification head at the
@@ -154,7 +154,6 @@ class CLSGenClassifier(ClassifierMixin, SavedToFolder, TextEstimator):
     (1, 2)
     """
 
-    classes_: np.ndarray
     _network: FittedNetwork
 
     def __init__(
@@ -392,8 +391,8 @@ class CLSGenClassifier(ClassifierMixin, SavedToFolder, TextEstimator):
         logits = self._logits(X)
         return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of every text.
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Logarithms of the probabilities, which are finite where those are rounded to 0.
 
         Parameters
         ----------
@@ -401,8 +400,8 @@ class CLSGenClassifier(ClassifierMixin, SavedToFolder, TextEstimator):
 
         Returns
         -------
-        ndarray of shape (n_samples,)
-            Of the same type as the labels given to ``fit``.
+        ndarray of shape (n_samples, n_classes), float64
+            In nats; columns in the order of ``classes_``.
 
         Raises
         ------
@@ -413,11 +412,10 @@ class CLSGenClassifier(ClassifierMixin, SavedToFolder, TextEstimator):
         --------
         >>> from skclsgen import CLSGenClassifier
         >>> clf = CLSGenClassifier(epochs=0).fit(["Fire!", "Thanks."], ["urgent", "routine"])
-        >>> clf.predict(["Smoke is rising!"]).shape
-        (1,)
+        >>> bool((clf.predict_log_proba(["Smoke is rising!"]) < 0).all())
+        True
         """
-        chosen = self._logits(X).argmax(axis=1)
-        return self.classes_[chosen]
+        return log_softmax(self._logits(X), axis=1)
 
     def explain(
         self, X: Any, labels: Any = None, *, max_new_tokens: int | None = None
@@ -478,22 +476,3 @@ class CLSGenClassifier(ClassifierMixin, SavedToFolder, TextEstimator):
     def _logits(self, X: Any) -> np.ndarray:
         texts = self._check_texts(X)
         return self._network.predict_logits(texts, self.verbose)
-
-    # --- clones ----------------------------------------------------------------------------------
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        state.pop("_lease", None)
-        return state
-
-    def __sklearn_clone__(self) -> CLSGenClassifier:
-        # Clones keep the base model loaded for each other: cross-validation fits and drops one
-        # clone after the other, and would load it once a fold.
-        twin = super().__sklearn_clone__()
-        twin._lease = self._family_lease()
-        return twin
-
-    def _family_lease(self) -> BaseLease:
-        if not hasattr(self, "_lease"):
-            self._lease = BaseLease()
-        return self._lease

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import tempfile
+import time
 import warnings
 from pathlib import Path
 
@@ -17,14 +19,17 @@ DEFAULT_CAPACITY = 20 * 1024**3
 #: Where there is too much, files go until this share of the capacity is left, so that not every
 #: new file has to look at all others.
 LEFT = 0.9
+#: Seconds after which writing is tried again where it failed.
+RETRY = 60.0
 
 
 class DiskStore:
     """Contents by name, one file each; those unused for longest go first.
 
     A file appears whole or not at all, so other processes may read and write the same folder. If
-    the folder cannot be written to, a warning says so once and nothing more is kept. Nor is more
-    written than the capacity in one session: what comes later would only push out what came first.
+    the folder cannot be written to, a warning says so, and it is tried again a minute later. No
+    more is written than the capacity in one session: what comes later would only push out what came
+    first.
 
     Parameters
     ----------
@@ -47,7 +52,7 @@ class DiskStore:
         self.capacity = capacity
         self._nbytes: int | None = None  # counted at the first write
         self._written = 0
-        self._writable = True
+        self._failed = -math.inf  # when writing last failed
 
     def find(self, name: str) -> bytes | None:
         """Return what is kept under a name, or None."""
@@ -62,7 +67,9 @@ class DiskStore:
 
     def keep(self, name: str, content: bytes) -> None:
         """Keep ``content`` under a name, in place of what was there."""
-        if not self._writable or self._written + len(content) > self.capacity:
+        if self._written + len(content) > self.capacity:
+            return
+        if time.monotonic() < self._failed + RETRY:
             return
         file = self._file(name)
         try:
@@ -76,7 +83,7 @@ class DiskStore:
             if self._nbytes > self.capacity:
                 self._make_room()
         except OSError as error:
-            self._writable = False
+            self._failed = time.monotonic()
             warnings.warn(
                 f"memory={str(self.folder)!r} cannot be written to ({error}); what is computed "
                 "is not kept there. Give another folder, or make room.",

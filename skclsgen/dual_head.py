@@ -40,7 +40,7 @@ class DualHead(PackedModel):
         are computed once and shared by all rows.
     verbalizers : sequence of sequences of int
         Per class, token ids whose LM-head rows, averaged, initialise the class's head row. Before
-        any training the head therefore gives the model's own label logits.
+        any training the head therefore gives the model's own label logits, before any soft cap.
     lora : LoraSettings
         Which layers are adapted, and how.
     memory : Memory, optional
@@ -73,7 +73,7 @@ class DualHead(PackedModel):
         self.head = self._verbalizer_head(verbalizers)
         self.depth = 0
         if first:
-            self._split(decoder_layers(self.decoder, total), first)
+            self._split(layers, first)
 
     # --- construction ----------------------------------------------------------------------------
 
@@ -85,9 +85,9 @@ class DualHead(PackedModel):
         with torch.no_grad():
             head.bias.zero_()
             for label, ids in enumerate(map(list, verbalizers)):
-                head.weight[label] = rows[ids].to(dtype).mean(dim=0) * self.logit_scale()
+                head.weight[label] = rows[ids].to(dtype).mean(dim=0) * self.base.logit_shape.scale
                 if bias is not None:
-                    head.bias[label] = bias[ids].to(dtype).mean() * self.logit_scale()
+                    head.bias[label] = bias[ids].to(dtype).mean() * self.base.logit_shape.scale
         return head
 
     def _split(self, layers: nn.ModuleList, first: int) -> None:

@@ -89,9 +89,9 @@ class TaskSettings:
         whole = PromptEncoder(
             base.tokenizer, self.instruction, self.label_words, sys.maxsize, frame=self.frame
         )
-        # The reply needs room behind the prompt: label, full stop, explanation, end of text.
-        words = whole.plain_ids(" ".join(self.label_words))
-        available = max(0, base.context_length - self.max_new_tokens - len(words) - 8)
+        # The reply needs room behind the prompt: label and full stop, explanation, end of text.
+        longest = max(len(whole.opening(label)) for label in range(len(self.label_words)))
+        available = max(0, base.context_length - self.max_new_tokens - longest - 1)
         if self.max_length is not None and self.max_length > available:
             raise InvalidTextError(
                 f"max_length={self.max_length} is more than the {available} tokens that the "
@@ -281,7 +281,8 @@ class FittedNetwork:
         prompts = live.encoder.encode(texts)
         replies: dict[int, str] = {}
         with self._lock, _bar(len(prompts), "asking", verbose) as bar:
-            for rows in batches_to_decode(prompts, max_new_tokens):
+            beside = len(live.net.prefix_ids) + max_new_tokens
+            for rows in batches_to_decode(prompts, beside):
                 _, start = prefill(live.net, [prompts[row][:-1] for row in rows])
                 cue = [prompts[row][-1:] for row in rows]
                 words = decode(
@@ -302,13 +303,14 @@ class FittedNetwork:
         """
         live = self.live(verbose)
         prompts = live.encoder.encode(texts)
-        classes = range(len(self.task.label_words))
-        found = np.empty((len(prompts), len(classes)))
+        openings = [live.encoder.opening(label) for label in range(len(self.task.label_words))]
+        found = np.empty((len(prompts), len(openings)))
+        beside = len(live.net.prefix_ids) + max(map(len, openings))
         with self._lock, _bar(len(prompts), "predicting", verbose) as bar:
-            for rows in batches_by_length([len(p) for p in prompts]):
+            for rows in batches_to_decode(prompts, beside, len(openings)):
                 last = prompts[rows[0]][-1]
                 _, start = prefill(live.net, [prompts[row][:-1] for row in rows])
-                choices = [[last, *live.encoder.opening(label)] for label in classes]
+                choices = [[last, *opening] for opening in openings]
                 scores = choice_log_likelihoods(live.net, start, choices)
                 found[rows] = scores.double().cpu().numpy()
                 bar.update(len(rows))
@@ -342,7 +344,8 @@ class FittedNetwork:
         prompts = live.encoder.encode(texts)
         replies: dict[int, Reply] = {}
         with self._lock, _bar(len(prompts), "explaining", verbose) as bar:
-            for rows in batches_to_decode(prompts, max_new_tokens):
+            beside = len(live.net.prefix_ids) + max_new_tokens
+            for rows in batches_to_decode(prompts, beside):
                 batch, start = prefill(live.net, [prompts[row] for row in rows])
                 logits = batch.cpu().double().numpy()
                 chosen = logits.argmax(axis=1).tolist()

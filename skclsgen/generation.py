@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import pad
 from transformers import Cache, PreTrainedModel
 
 from .dual_head import DualHead
+from .logit_shape import LogitShape
 from .module_tree import keys_and_values
 from .packed_model import Caches, PackedModel
+from .packing import PackedRows
 from .reading import batches_by_length, trunk_states
-from .roomy_cache import roomy_cache
+from .roomy_cache import ROOM, roomy_cache
 
 __all__ = [
     "Prefill",
@@ -68,8 +69,8 @@ def predict_logits(net: DualHead, prompts: Sequence[Sequence[int]]) -> torch.Ten
 def prefill(net: DualHead, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, Prefill]:
     """Run a batch of prompts once, for probabilities and for what generation continues from.
 
-    The arithmetic is that of :func:`predict_logits`, so the probabilities agree exactly; the keys
-    and values met on the way are kept besides.
+    The arithmetic is that of :func:`predict_logits`, so on a CPU the probabilities agree exactly;
+    the keys and values met on the way are kept besides.
 
     Returns
     -------
@@ -81,55 +82,72 @@ def prefill(net: DualHead, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tens
     rows = net.pack([(prompt, ()) for prompt in prompts])
     trunk, below = net.trunk_states(rows) if net.depth else (None, [])
     states, above = net.hidden_states(rows, trunk)
-    layers = [*_rows_by_layer(below, 0, net.depth), *_rows_by_layer(above, net.depth)]
-    return net.class_logits(states[rows.decisions()]), _prefill(layers)
+    layers = [
+        *_right_aligned(below, slice(net.depth)),
+        *_right_aligned(above, slice(net.depth, None)),
+    ]
+    return net.class_logits(states[rows.decisions()]), _prefill(layers, rows)
 
 
 @torch.no_grad()
 def prefill_base(model: PackedModel, prompts: Sequence[Sequence[int]]) -> Prefill:
     """Run a batch of prompts through a model without heads of ours."""
-    _, caches = model.hidden_states(model.pack([(prompt, ()) for prompt in prompts]))
-    return _prefill(_rows_by_layer(caches, 0))
+    rows = model.pack([(prompt, ()) for prompt in prompts])
+    _, caches = model.hidden_states(rows)
+    return _prefill(_right_aligned(caches, slice(None)), rows)
 
 
-def _rows_by_layer(
-    caches: Caches, first: int, end: int | None = None
-) -> list[list[tuple[torch.Tensor, ...]]]:
-    """Keys and values of each layer's rows, those of the prefix in front."""
-    layers: list[list[tuple[torch.Tensor, ...]]] = []
-    for cache, part in caches:
-        spans = [(part.prefix + start, part.prefix + stop) for start, stop in part.spans()]
-        for number, pair in enumerate(keys_and_values(cache)[first:end]):
-            if number == len(layers):
-                layers.append([])
-            layers[number] += [
-                tuple(torch.cat([t[:, :, : part.prefix], t[:, :, a:b]], dim=2) for t in pair)
-                for a, b in spans
-            ]
-    return layers
+def _prefill(layers: Iterable[tuple[torch.Tensor, torch.Tensor]], rows: PackedRows) -> Prefill:
+    lengths = torch.tensor([rows.prefix + length for length in rows.lengths], device=rows.device)
+    return Prefill(roomy_cache(layers, int(lengths.max())), lengths)
 
 
-def _prefill(layers: Sequence[Sequence[tuple[torch.Tensor, ...]]]) -> Prefill:
-    """Join rows of different lengths in one right-aligned cache.
+def _right_aligned(caches: Caches, layers: slice) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Keys and values of some layers, every row's at the end of what the longest one takes.
 
     Keys carry their positions already, so they can be moved freely; with the padding in front,
     the distances that sliding windows count are the true ones.
     """
-    lengths = [keys.shape[2] for keys, _ in layers[0]]
-    width = max(lengths)
-    cache = roomy_cache(
-        (
-            torch.cat([pad(keys, (0, 0, width - keys.shape[2], 0)) for keys, _ in rows]),
-            torch.cat([pad(values, (0, 0, width - values.shape[2], 0)) for _, values in rows]),
+    held = [(keys_and_values(cache)[layers], part) for cache, part in caches]
+    for number in range(len(held[0][0]) if held else 0):
+        keys, values = (
+            _rows_apart([(pairs[number][which], part) for pairs, part in held]) for which in (0, 1)
         )
-        for rows in layers
-    )
-    return Prefill(cache, torch.tensor(lengths, device=layers[0][0][0].device))
+        yield keys, values
 
 
-def batches_to_decode(prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
-    """Group numbers of prompts that are continued together, with room for their replies."""
-    return batches_by_length([len(prompt) + max_new_tokens for prompt in prompts], DECODE_ROWS)
+def _rows_apart(packed: Sequence[tuple[torch.Tensor, PackedRows]]) -> torch.Tensor:
+    """Give every row a place of its own, the prefix in front of it and some room behind."""
+    first, prefix = packed[0][0], packed[0][1].prefix
+    lengths = [length for _, part in packed for length in part.lengths]
+    end = prefix + max(lengths)
+    # Zeros: a place that is hidden counts nothing, but not if it held a NaN.
+    apart = first.new_zeros(len(lengths), first.shape[1], end + ROOM, first.shape[3])
+    places = iter(apart)
+    for tensor, part in packed:
+        for start, stop in part.spans():
+            own = next(places)[:, end - prefix - (stop - start) : end]
+            own[:, :prefix] = tensor[0, :, :prefix]
+            own[:, prefix:] = tensor[0, :, prefix + start : prefix + stop]
+    return apart
+
+
+def batches_to_decode(
+    prompts: Sequence[Sequence[int]], beside: int, copies: int = 1
+) -> list[list[int]]:
+    """Group numbers of prompts that are continued together, so that memory stays bounded.
+
+    Parameters
+    ----------
+    prompts : sequence of sequences of int
+        Without the prefix that they share.
+    beside : int
+        Tokens beside a prompt of which keys and values are kept: of the prefix and of the reply.
+    copies : int, default=1
+        How often each prompt is continued.
+    """
+    taken = [copies * (len(prompt) + beside) for prompt in prompts]
+    return batches_by_length(taken, max(1, DECODE_ROWS // copies))
 
 
 def most_likely(logits: torch.Tensor) -> torch.Tensor:
@@ -192,7 +210,7 @@ def decode(
             cache=start.cache,
             use_cache=True,
         ).last_hidden_state
-        # What some families do to logits afterwards (scales, soft caps) leaves their order alone.
+        # What some families do to logits afterwards leaves their order alone; samplers do it.
         logits = vocabulary(states[:, -1])
         first = [place for place, row in enumerate(rows) if step == len(openings[row])]
         chosen = _picked(logits, first, stop_ids, pick)
@@ -238,12 +256,14 @@ def _picked(
 
 
 def sampler(
-    temperature: float, generator: torch.Generator | None = None
+    shape: LogitShape, temperature: float, generator: torch.Generator | None = None
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return what draws tokens, for ``pick`` of :func:`decode`.
 
     Parameters
     ----------
+    shape : LogitShape
+        Of the model's logits.
     temperature : float, > 0
         Logits are divided by it.
     generator : torch.Generator, optional
@@ -251,13 +271,13 @@ def sampler(
 
     Examples
     --------
-    >>> draw = sampler(0.01, torch.Generator().manual_seed(0))
+    >>> draw = sampler(LogitShape(), 0.01, torch.Generator().manual_seed(0))
     >>> draw(torch.tensor([[0.0, 3.0, 1.0], [2.0, 0.0, 1.0]])).tolist()
     [1, 0]
     """
 
     def draw(logits: torch.Tensor) -> torch.Tensor:
-        shares = (logits.float() / temperature).softmax(dim=-1)
+        shares = (shape.apply(logits)[0] / temperature).softmax(dim=-1)
         return torch.multinomial(shares, 1, generator=generator)[:, 0]
 
     return draw

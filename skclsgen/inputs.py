@@ -274,7 +274,13 @@ def check_weights(sample_weight: Any, n_texts: int) -> np.ndarray:
     """
     if sample_weight is None:
         return np.ones(n_texts)
-    weights = np.asarray(sample_weight, dtype=np.float64)
+    try:
+        weights = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "sample_weight has values that are no numbers; pass one weight per text (explanations "
+            "are passed by name: explanations=...)."
+        ) from None
     if weights.ndim == 0:
         weights = np.full(n_texts, float(weights))
     if weights.shape != (n_texts,):

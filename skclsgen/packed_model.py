@@ -181,7 +181,7 @@ class PackedModel(nn.Module):
             In nats.
         """
         head = self.lm.get_output_embeddings()
-        return frozen_head_nll(states, head, targets, self.logit_scale(), self.logit_softcap())
+        return frozen_head_nll(states, head, targets, self.base.logit_shape)
 
     def token_kl(self, states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         """Divergence of next-token distributions from those that ``wanted`` gives.
@@ -197,19 +197,9 @@ class PackedModel(nn.Module):
             In nats.
         """
         head = self.lm.get_output_embeddings()
-        return frozen_head_kl(states, wanted, head, self.logit_scale(), self.logit_softcap())
+        return frozen_head_kl(states, wanted, head, self.base.logit_shape)
 
     def log_proba(self, states: torch.Tensor) -> torch.Tensor:
         """Log-probabilities of all next tokens, shape (tokens, vocabulary), at least float32."""
         logits = self.lm.get_output_embeddings()(states)
-        return log_proba(logits, self.logit_scale(), self.logit_softcap())[0]
-
-    def logit_softcap(self) -> float | None:
-        """Bound that the family squashes vocabulary logits to, if any."""
-        return getattr(self.lm.config.get_text_config(), "final_logit_softcapping", None)
-
-    def logit_scale(self) -> float:
-        """What the family multiplies vocabulary logits by."""
-        config = self.lm.config.get_text_config()
-        scale = getattr(config, "logit_scale", None) or 1.0  # Cohere
-        return float(scale / (getattr(config, "logits_scaling", None) or 1.0))  # Granite
+        return log_proba(logits, self.base.logit_shape)[0]

@@ -112,7 +112,8 @@ def check_number(name: str, value: Any, bound: Bound | None = None) -> None:
     if value is None and bound.none:
         return
     kind = numbers.Integral if bound.whole else numbers.Real
-    right_type = isinstance(value, kind) and not isinstance(value, (bool, np.bool_))
+    flag = isinstance(value, (bool, np.bool_)) and name != "verbose"  # scikit-learn's may be one
+    right_type = isinstance(value, kind) and not flag
     if right_type and bound.low <= value <= bound.high and not (bound.open and value == bound.low):
         return
     raise ValueError(f"{name}={value!r} must be {bound}.")

@@ -69,7 +69,7 @@ def own_words(
             min(TOKENS, base.context_length - 2),
             base.stop_ids,
             progress,
-            sampler(1.0, torch.Generator(base.device).manual_seed(0)),
+            sampler(base.logit_shape, 1.0, torch.Generator(base.device).manual_seed(0)),
         )
         base.own_words = [([int(token)], own) for token, own in zip(first, said, strict=True)]
     return base.own_words

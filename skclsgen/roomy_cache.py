@@ -15,20 +15,25 @@ from torch.nn.functional import pad
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
-__all__ = ["roomy_cache"]
+__all__ = ["ROOM", "roomy_cache"]
 
 #: Tokens that buffers grow by: more would be computed in vain, fewer would be copied for often.
 ROOM = 16
 
 
-def roomy_cache(layers: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> Cache:
+def roomy_cache(
+    layers: Iterable[tuple[torch.Tensor, torch.Tensor]], tokens: int | None = None
+) -> Cache:
     """Return a cache that holds every layer's keys and values, and can be added to in place.
 
     Parameters
     ----------
-    layers : iterable of (tensor, tensor), each of shape (rows, heads, tokens, width)
+    layers : iterable of (tensor, tensor), each of shape (rows, heads, places, width)
+        Where there is room in them, it will be written to.
+    tokens : int, optional
+        How many places are taken; by default all.
     """
-    return Cache(layers=[RoomyLayer(keys, values) for keys, values in layers])
+    return Cache(layers=[RoomyLayer(keys, values, tokens) for keys, values in layers])
 
 
 class RoomyLayer(DynamicLayer):
@@ -36,18 +41,20 @@ class RoomyLayer(DynamicLayer):
 
     Parameters
     ----------
-    keys, values : tensor of shape (rows, heads, tokens, width)
+    keys, values : tensor of shape (rows, heads, places, width)
         What is there already.
+    tokens : int, optional
+        How many of the places are taken; by default all.
     """
 
     keys: torch.Tensor
     values: torch.Tensor
 
-    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor, tokens: int | None = None) -> None:
         super().__init__()
         self.lazy_initialization(keys, values)
         self.keys, self.values = keys, values
-        self._length = keys.shape[2]
+        self._length = keys.shape[2] if tokens is None else tokens
 
     def _capacity(self, tokens: int) -> int:
         """Length of the buffers once ``tokens`` more have come."""

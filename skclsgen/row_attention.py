@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from .packing import PackedRows
 
-__all__ = ["plain_attention", "row_by_row", "triangle"]
+__all__ = ["plain_attention", "row_by_row"]
 
 
 def row_by_row(
@@ -45,6 +43,11 @@ def row_by_row(
             torch.cat([t[:, :, :before], t[:, :, before + start : before + stop]], dim=2)
             for t in (key, value)
         )
+        if softcap is None:
+            # Not enable_gqa: of CUDA's kernels that take a mask, only the one that makes a table of
+            # all queries and keys knows it.
+            shared = query.shape[1] // key.shape[1]
+            keys, values = (t.repeat_interleave(shared, dim=1) for t in (keys, values))
         first = 0
         for part in filter(None, row):  # never a prompt with its continuation
             block = query[:, :, start + first : start + first + len(part)]
@@ -55,23 +58,17 @@ def row_by_row(
                 parts.append(plain_attention(block, *span, mask, scaling, softcap))
             else:
                 parts.append(
-                    scaled_dot_product_attention(
-                        block, *span, attn_mask=mask, scale=scaling, enable_gqa=True
-                    )
+                    scaled_dot_product_attention(block, *span, attn_mask=mask, scale=scaling)
                 )
     return torch.cat(parts, dim=2)[0].transpose(0, 1)
 
 
 def _causal(queries: int, keys: int, window: int | None, device: torch.device) -> torch.Tensor:
     """Boolean mask of the last ``queries`` of ``keys`` positions; True where one may look."""
-    return triangle(-(-keys // 512) * 512, window, device)[keys - queries : keys, :keys]
-
-
-@lru_cache(maxsize=4)
-def triangle(size: int, window: int | None, device: torch.device) -> torch.Tensor:
-    """Return the mask of that many queries and keys, the same for every row and layer."""
-    mask = torch.ones(size, size, dtype=torch.bool, device=device).tril()
-    return mask if window is None else mask.triu(1 - window)
+    place = torch.arange(keys, device=device)
+    own = place[keys - queries :, None]
+    seen = place <= own
+    return seen if window is None else seen & (place > own - window)
 
 
 def plain_attention(

@@ -85,3 +85,18 @@ class TextClassifier(ClassifierMixin, TextEstimator):
         """
         chosen = self.predict_proba(X).argmax(axis=1)  # first: it says if nothing is fitted
         return self.classes_[chosen]
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Logarithms of the probabilities.
+
+        Parameters
+        ----------
+        X : list, tuple, array or Series of str, or DataFrame, of length n_samples
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), float64
+            In nats; columns in the order of ``classes_``.
+        """
+        with np.errstate(divide="ignore"):  # of 0, it is minus infinity
+            return np.log(self.predict_proba(X))

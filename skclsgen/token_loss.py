@@ -13,8 +13,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from .logit_shape import LogitShape
+
 __all__ = ["frozen_head_kl", "frozen_head_nll", "log_proba"]
 
+#: What most families do to their logits: nothing.
+PLAIN = LogitShape()
 #: Elements of a chunk's table of logits; 16 MB in float32, which stays in a CPU's cache.
 CHUNK = 2**22
 
@@ -23,8 +27,7 @@ def frozen_head_nll(
     states: torch.Tensor,
     head: nn.Module,
     targets: torch.Tensor,
-    scale: float = 1.0,
-    softcap: float | None = None,
+    shape: LogitShape = PLAIN,
 ) -> torch.Tensor:
     """Negative log-likelihood of each target token.
 
@@ -35,17 +38,15 @@ def frozen_head_nll(
     head : torch.nn.Module
         The LM head: a linear layer of floating-point weights. No gradient reaches it.
     targets : tensor of shape (tokens,), int64
-    scale : float, default=1.0
-        Multiplies the logits.
-    softcap : float, optional
-        Logits ``z`` become ``softcap * tanh(z / softcap)``, as in Gemma 2.
+    shape : LogitShape, optional
+        Of the family's logits.
 
     Returns
     -------
     tensor of shape (tokens,)
         In nats, at least float32; differentiable with respect to ``states`` (once).
     """
-    nll: torch.Tensor = _FrozenHeadNLL.apply(states, head, targets, scale, softcap)
+    nll: torch.Tensor = _FrozenHeadNLL.apply(states, head, targets, shape)
     return nll
 
 
@@ -56,21 +57,13 @@ class _FrozenHeadNLL(torch.autograd.Function):
         states: torch.Tensor,
         head: nn.Module,
         targets: torch.Tensor,
-        scale: float,
-        softcap: float | None,
+        shape: LogitShape,
     ) -> torch.Tensor:
         weight = head.get_parameter("weight")
         rows = max(1, CHUNK // weight.shape[0])
         nll, gradient = [], []
         for chunk, target in zip(states.split(rows), targets.split(rows), strict=True):
-            logits = head(chunk)
-            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            slope = None
-            if scale != 1.0:
-                logits = logits * scale
-            if softcap is not None:
-                squashed = torch.tanh(logits / softcap)
-                logits, slope = squashed * softcap, 1 - squashed.square()
+            logits, slope = shape.apply(head(chunk))
             chosen = logits.gather(1, target[:, None])
             # In place: a further table costs more than the arithmetic on it.
             highest = logits.amax(dim=1, keepdim=True)
@@ -83,7 +76,7 @@ class _FrozenHeadNLL(torch.autograd.Function):
                     table *= slope
                     gold = gold * slope.gather(1, target[:, None])
                 mean = (table.to(weight.dtype) @ weight) / total
-                gradient.append(((mean - gold) * scale).to(states.dtype))
+                gradient.append(((mean - gold) * shape.scale).to(states.dtype))
         if gradient:
             ctx.save_for_backward(torch.cat(gradient))
         return torch.cat(nll)
@@ -92,15 +85,14 @@ class _FrozenHeadNLL(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
         scaled = gradient * grad_outputs[0][:, None].to(gradient.dtype)
-        return scaled, None, None, None, None
+        return scaled, None, None, None
 
 
 def frozen_head_kl(
     states: torch.Tensor,
     wanted: torch.Tensor,
     head: nn.Module,
-    scale: float = 1.0,
-    softcap: float | None = None,
+    shape: LogitShape = PLAIN,
 ) -> torch.Tensor:
     """Divergence of the next-token distributions of ``states`` from those of ``wanted``.
 
@@ -112,17 +104,15 @@ def frozen_head_kl(
         Hidden states; no gradient reaches ``wanted``.
     head : torch.nn.Module
         The LM head, as for :func:`frozen_head_nll`.
-    scale : float, default=1.0
-        Multiplies the logits.
-    softcap : float, optional
-        As for :func:`frozen_head_nll`.
+    shape : LogitShape, optional
+        Of the family's logits.
 
     Returns
     -------
     tensor of shape (tokens,)
         In nats, at least float32; differentiable with respect to ``states`` (once).
     """
-    kl: torch.Tensor = _FrozenHeadKL.apply(states, wanted, head, scale, softcap)
+    kl: torch.Tensor = _FrozenHeadKL.apply(states, wanted, head, shape)
     return kl
 
 
@@ -133,23 +123,20 @@ class _FrozenHeadKL(torch.autograd.Function):
         states: torch.Tensor,
         wanted: torch.Tensor,
         head: nn.Module,
-        scale: float,
-        softcap: float | None,
+        shape: LogitShape,
     ) -> torch.Tensor:
         weight = head.get_parameter("weight")
         rows = max(1, CHUNK // weight.shape[0])
         kl, gradient = [], []
         for chunk, goal in zip(states.split(rows), wanted.split(rows), strict=True):
-            (log_q, slope), (log_p, _) = (
-                log_proba(head(own), scale, softcap) for own in (chunk, goal)
-            )
+            (log_q, slope), (log_p, _) = (log_proba(head(own), shape) for own in (chunk, goal))
             p = log_p.exp()
             kl.append((p * (log_p - log_q)).sum(dim=1))
             if ctx.needs_input_grad[0]:
                 table = log_q.exp_().sub_(p)
                 if slope is not None:
                     table *= slope
-                gradient.append((table.to(weight.dtype) @ weight * scale).to(states.dtype))
+                gradient.append((table.to(weight.dtype) @ weight * shape.scale).to(states.dtype))
         if gradient:
             ctx.save_for_backward(torch.cat(gradient))
         return torch.cat(kl)
@@ -157,15 +144,10 @@ class _FrozenHeadKL(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return gradient * grad_outputs[0][:, None].to(gradient.dtype), None, None, None, None
+        return gradient * grad_outputs[0][:, None].to(gradient.dtype), None, None, None
 
 
-def log_proba(
-    logits: torch.Tensor, scale: float, softcap: float | None
-) -> tuple[torch.Tensor, torch.Tensor | None]:
+def log_proba(logits: torch.Tensor, shape: LogitShape) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Log-probabilities of tokens, and the slope of what was done to their logits, if anything."""
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) * scale
-    if softcap is None:
-        return logits.log_softmax(dim=1), None
-    squashed = torch.tanh(logits / softcap)
-    return (squashed * softcap).log_softmax(dim=1), 1 - squashed.square()
+    shaped, slope = shape.apply(logits)
+    return shaped.log_softmax(dim=1), slope

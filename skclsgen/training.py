@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 #: Share of all steps over which the learning rate rises.
 WARMUP = 0.1
-#: Batches sorted by length together: little padding, and still a different mix every epoch.
+#: Batches sorted by length together: rows of a batch are alike, and every epoch mixes anew.
 BATCHES_SORTED_TOGETHER = 8
 #: Share of the trunk's store that a fit fills; more would push out what was just stored.
 FILL = 0.9
@@ -213,6 +213,7 @@ def train(
     bar = tqdm(total=steps, desc="training", unit="batch", disable=settings.verbose < 1)
     with bar:
         for epoch in range(settings.epochs):
+            net.train()
             sums = np.zeros(4)
             for batch in shuffled_batches(examples, settings.batch_size, rng):
                 sums += _train_step(net, batch, replay, optimizer, settings)
@@ -265,7 +266,6 @@ def _train_step(
     settings: TrainingSettings,
 ) -> np.ndarray:
     """Take one optimiser step; return what its rows add to the total and to each loss."""
-    net.train()
     sums = np.zeros(4)
     passage = None if replay is None else replay.draw()
     for part in micro_batches(batch):

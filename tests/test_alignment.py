@@ -76,7 +76,12 @@ def test_labels_are_whole_words():
         ("A contradictory ENTAILMENT", ["entailment", "contradiction"], "A ... ..."),
         ("It is not supported here", SUPPORT, "It is ... here"),
         ("in credit, red", ["red", "blue"], "in credit, ..."),
-        ("non-toxic and toxic", ["toxic", "fine"], "non-toxic and ..."),
+        ("non-toxic and toxic", ["toxic", "fine"], "... and ..."),
+        (
+            "The claim is unsupported, non-supported, well-supported; a supported-by case.",
+            ["refuted", "supported"],
+            "The claim is ..., ..., ...; a ... case.",
+        ),
         ("nothing to hide", SUPPORT, "nothing to hide"),
         ("It supports, entails", ["support", "entail"], "It ..., ..."),
         ("Groß, not grossly", ["groß", "klein"], "..., not grossly"),
@@ -132,7 +137,10 @@ def test_rows_are_taken_in_order_whatever_their_index():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: stratified_alignment([2, 1], [0.9, 0.1], [1, 0]), "must be 0 or 1"),
+        (
+            lambda: stratified_alignment([2, 1], [0.9, 0.1], [1, 0]),
+            "pass a class from 0 to 1 for each",
+        ),
         (lambda: alignment_scores([np.nan, 0.2], [1, 1]), "not finite"),
         (lambda: alignment_scores([3.0, -1.0], [1, 0]), "no probabilities"),
         (lambda: flip_rate(["yes", "no"], [1, 0]), "words on one side"),
@@ -155,8 +163,46 @@ def test_strata_tell_following_the_head_from_knowing_the_truth():
     assert np.isnan(perfect["agreement"])
     with pytest.raises(ValueError, match="3 observed labels"):
         stratified_alignment([1, 0], [0.9, 0.1], [1, 0, 1])
-    with pytest.raises(ValueError, match="one number of each per row"):
+    with pytest.raises(ValueError, match="for each of the 2 rows"):
         stratified_alignment([1], [0.9, 0.1], [1, 0])
+
+
+def test_alignment_of_three_classes():
+    proba = [[0.8, 0.1, 0.1], [0.1, 0.7, 0.2], [0.2, 0.2, 0.6], [0.5, 0.3, 0.2]]
+    observed = [0, 1, None, 1]
+    scores = alignment_scores(proba, observed)
+    # Class 0 (.8 against .1, .5) and class 1 (.7, .3 against .1) are told apart; 2 is not seen.
+    assert scores["auroc_alignment"] == 1
+    assert scores["agreement"] == 0.5
+    # Head 0 1 2 0, observed 0 1 none 1: by chance (2/4)(1/4) + (1/4)(2/4) = 1/4.
+    assert scores["kappa"] == pytest.approx((1 / 2 - 1 / 4) / (1 - 1 / 4))
+    strata = stratified_alignment([0, 1, 2, 1], proba, observed)
+    assert strata["right"]["rows"] == 3
+    assert strata["wrong"]["agreement"] == 0
+    with pytest.raises(ValueError, match="observed holds 3; pass a class from 0 to 2"):
+        alignment_scores(proba, [0, 1, 3, 1])
+
+
+def test_two_columns_say_what_one_says():
+    rng = np.random.default_rng(0)
+    one, observed = rng.random(50), rng.integers(2, size=50).tolist()
+    both = np.column_stack([1 - one, one])
+    assert alignment_scores(both, observed) == alignment_scores(one, observed)
+    assert alignment_scores([0.5], [1])["agreement"] == 1
+
+
+@pytest.mark.parametrize(
+    "reply", ["**1**", "`1`", "[1]", "\u201c1\u201d", "Label=1", "**1** (85%)", "| 1 |"]
+)
+def test_a_number_may_be_dressed_up(reply):
+    assert stated_label(reply, ["0", "1"]) == 1
+
+
+def test_words_of_any_array_are_words():
+    words = np.array(["yes", "no"], dtype=object)
+    assert flip_rate(words, ["yes", "no"]) == 1
+    with pytest.raises(ValueError, match="words on one side"):
+        flip_rate(words, [1, 0])
 
 
 @pytest.mark.parametrize(

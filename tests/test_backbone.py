@@ -11,13 +11,13 @@ import weakref
 import pytest
 import torch
 import transformers
-from conftest import SIZES, build_model, build_tokenizer
+from conftest import SIZES, build_model, build_tokenizer, save_model
 from sklearn.base import clone
 
-from skclsgen import CLSGenClassifier, backbone, release_memory
+from skclsgen import CLSGenClassifier, attention, backbone, release_memory
 from skclsgen.backbone import load_base_model, resolve_device, resolve_dtype
+from skclsgen.baselines import LabelProbability
 from skclsgen.exceptions import OptionalDependencyError, UnsupportedModelError
-from skclsgen.row_attention import triangle
 
 
 def test_one_copy_per_process_however_many_estimators(quick, data):
@@ -48,11 +48,13 @@ def test_clones_share_one_loading(quick, data, monkeypatch):
     loads = []
     load = backbone._load
     monkeypatch.setattr(backbone, "_load", lambda *a, **k: loads.append(a) or load(*a, **k))
-    clf = CLSGenClassifier(**quick)
-    for _ in range(3):
-        clone(clf).fit(texts, labels)
-        gc.collect()
-    assert len(loads) == 1
+    for clf in (CLSGenClassifier(**quick), LabelProbability(quick["model"])):
+        release_memory()
+        loads.clear()
+        for _ in range(3):
+            clone(clf).fit(texts, labels).predict(texts[:2])
+            gc.collect()
+        assert len(loads) == 1
 
 
 def test_worker_process_keeps_the_last_base(quick, data, tmp_path, monkeypatch):
@@ -86,11 +88,12 @@ def test_release_memory_lets_go_and_estimators_go_on(quick, data):
     assert (clf.predict_proba(test) == expected).all()
 
 
-def test_release_memory_forgets_the_masks_of_attention():
-    mask = weakref.ref(triangle(512, None, torch.device("cpu")))
-    assert mask() is not None
+def test_release_memory_forgets_the_plans_of_attention(quick, data):
+    clf = CLSGenClassifier(**quick).fit(data[0], data[1])
+    clf.predict_proba(data[2])
+    assert attention._plan.cache_info().currsize
     release_memory()
-    assert mask() is None
+    assert not attention._plan.cache_info().currsize
 
 
 @pytest.mark.parametrize(
@@ -274,3 +277,38 @@ def test_control_tokens_need_an_embedding_only_where_the_template_has_them(copie
     release_memory()
     with pytest.raises(UnsupportedModelError, match=r"none for the token '<\|picture\|>'"):
         clf.fit(["good", "bad"], [1, 0])
+
+
+def test_the_context_ends_where_frequencies_of_positions_change(tmp_path):
+    """Rows run together would take the longest one's frequencies, and kept keys the wrong ones."""
+    factors = [1.0] * 4
+    rope = {"rope_type": "longrope", "short_factor": factors, "long_factor": factors}
+    config = transformers.Phi3Config(
+        **SIZES, original_max_position_embeddings=96, rope_parameters=rope
+    )
+    base = load_base_model(save_model(tmp_path, config))
+    assert base.lm.config.max_position_embeddings == SIZES["max_position_embeddings"]
+    assert base.context_length == 96
+
+
+@pytest.mark.parametrize(
+    ("able", "dtype"),
+    [
+        ({}, torch.float32),
+        ({"avx512_bf16": False, "avx2": True}, torch.float32),
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"sve_bf16": True}, torch.bfloat16),
+    ],
+)
+def test_auto_is_bfloat16_where_there_are_instructions_for_it(able, dtype, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    assert resolve_dtype("auto", torch.device("cpu")) is dtype
+
+
+def test_adapters_are_scaled_by_twice_the_rank_unless_told_otherwise(quick, data):
+    scales = []
+    for alpha in (None, 3.0):
+        clf = CLSGenClassifier(**{**quick, "epochs": 0}, lora_alpha=alpha).fit(data[0], data[1])
+        scales.append(clf._network.lora.alpha / clf._network.lora.r)
+    assert scales == [2.0, 3.0 / quick["lora_r"]]

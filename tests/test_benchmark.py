@@ -19,6 +19,7 @@ from skclsgen.benchmark.parting import close_calls, spacing
 from skclsgen.benchmark.roof import forward_flops, matrix_rate, training_flops
 from skclsgen.benchmark.settings import Settings
 from skclsgen.benchmark.tasks import load_task
+from skclsgen.benchmark.usual import Generator
 from skclsgen.datasets import load_messages
 from skclsgen.dual_head import DualHead
 from skclsgen.exceptions import DatasetError
@@ -90,11 +91,37 @@ def test_quick_form_runs_every_measurement(tiny, tmp_path, public_data):
     assert chart.with_stem("speed-scaling").stat().st_size > 5_000
 
 
-def test_measurements_are_added_to_what_is_there(tiny, tmp_path):
-    run(tmp_path, "--model", str(tiny), "--only", "cv")
-    found, _ = run(tmp_path, "--model", str(tiny), "--only", "messages")
+def test_measurements_are_added_to_what_is_there(tmp_path, monkeypatch):
+    def measured(name, *arguments):
+        return {"ratios": {f"{name}_ratio": 2.0}, "runs": {}}
+
+    monkeypatch.setattr(benchmark_main, "run_measurement", measured)
+    run(tmp_path, "--only", "cv")
+    found, _ = run(tmp_path, "--only", "messages")
     assert set(found["measurements"]) == {"cv", "messages"}
-    assert "cv5_over_fit" in found["ratios"]
+    assert found["ratios"] == {"cv_ratio": 2.0, "messages_ratio": 2.0}
+
+
+def test_generate_is_given_the_batches_that_are_said(tiny):
+    """What comes behind the stop tokens is no batch size by accident."""
+    base = load_base_model(tiny, dtype="float32")
+    read = []
+    generator = Generator(base.lm, base.tokenizer)
+    genuine = base.lm.generate
+
+    def generate(**given):
+        read.append(len(given["input_ids"]))
+        return genuine(**given)
+
+    base.lm.generate = generate
+    try:
+        replies = generator([[5, 6, 7]] * 70, 2, [2])
+    finally:
+        del base.lm.generate
+    assert len(replies) == 70
+    assert read == [32, 32, 6]
+    with pytest.raises(TypeError):
+        generator([[5]], 2, [2], 22)
 
 
 @pytest.mark.real

@@ -264,7 +264,7 @@ def test_divergence_is_named():
 
 
 def words(X):
-    """One word per feature: its letter and its value in half units, as in ``a3 b_2``."""
+    """One word per feature: its letter and its value in half units, from 0 up, as in ``a15 b9``."""
     levels = np.clip(np.round(2 * X), -12, 12).astype(int)
     return [" ".join(f"{chr(97 + j % 26)}{v + 12}" for j, v in enumerate(row)) for row in levels]
 

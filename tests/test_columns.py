@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from sklearn.metrics import roc_auc_score
@@ -62,3 +63,22 @@ def test_comparing_columns_learns_what_their_words_cannot_tell():
         scores[overlap] = roc_auc_score(same[120:], found)
     assert scores[True] == 1
     assert scores[False] < 0.8
+
+
+def test_features_have_names():
+    """As one asks which words decide."""
+    differences = EachColumn(CountVectorizer(vocabulary=["it", "rest"]), differences=True)
+    names = differences.fit(RECORDS).get_feature_names_out().tolist()
+    assert names == [
+        *("claim__it", "claim__rest", "source__it", "source__rest"),
+        *("claim-source__it", "claim-source__rest"),
+    ]
+    assert len(names) == differences.transform(RECORDS).shape[1]
+    clf = tfidf_regression((1, 1), overlap=True, random_state=0).fit(RECORDS, [1, 0])
+    names = clf[:-1].get_feature_names_out().tolist()
+    assert len(names) == clf["regression"].regression_.coef_.shape[1]
+    assert {"tfidf__claim__harms", "overlap__claim in source"} <= set(names)
+    plain = tfidf_regression((1, 1), overlap=True, random_state=0).fit(["a b", "c"], [1, 0])
+    assert plain[:-1].get_feature_names_out().tolist() == [f"tfidf__text__{x}" for x in "abc"]
+    with config_context(transform_output="pandas"):  # sparse tables are left as they are
+        assert clone(clf).fit(RECORDS, [1, 0]).predict(RECORDS).tolist() == [1, 0]

@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from skclsgen import disk_store
 from skclsgen.disk_store import DiskStore, replace_file
 from skclsgen.exceptions import FallbackWarning
 
@@ -32,13 +33,18 @@ def test_what_was_unused_for_longest_goes_first(tmp_path):
     assert DiskStore(tmp_path, capacity=100).find("dd") is None
 
 
-def test_a_folder_that_cannot_be_written_to_costs_one_warning(tmp_path):
+def test_a_folder_that_cannot_be_written_to_costs_one_warning(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     store = DiskStore(tmp_path / "file" / "folder")
     with pytest.warns(FallbackWarning, match="memory=.* cannot be written to"):
         store.keep("aa", b"x")
     store.keep("aa", b"x")  # no second warning, which would be an error here
+    (tmp_path / "file").unlink()  # room is made
+    store.keep("aa", b"x")
     assert store.find("aa") is None
+    monkeypatch.setattr(disk_store, "RETRY", 0.0)  # as if a minute had passed
+    store.keep("aa", b"x")
+    assert store.find("aa") == b"x"
 
 
 def test_a_session_does_not_push_out_what_it_wrote(tmp_path):

@@ -1,16 +1,20 @@
 """The evidence is gathered, scored and reported; what it shows is for people to look at."""
 
+import inspect
 import json
 import multiprocessing
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+from skclsgen.baselines import label_probability, p_true
 from skclsgen.benchmark.__main__ import main
-from skclsgen.benchmark.evidence import before_after, command, run
+from skclsgen.benchmark.evidence import before_after, cohorts, command, run, writing
+from skclsgen.benchmark.evidence import settings as settings_module
 from skclsgen.benchmark.evidence.arms import ARMS, JOINT
 from skclsgen.benchmark.evidence.before_after import writing_tests
 from skclsgen.benchmark.evidence.cohorts import load_cohort
@@ -20,6 +24,7 @@ from skclsgen.benchmark.evidence.scores import _over_fits, compare, score
 from skclsgen.benchmark.evidence.settings import EvidenceSettings
 from skclsgen.benchmark.evidence.store import RunStore
 from skclsgen.benchmark.evidence.tables import cell
+from skclsgen.datasets import fetch_clinifact, fetch_esnli
 
 SETTINGS = EvidenceSettings("messages", seeds=2, test_rows=120)
 
@@ -91,6 +96,100 @@ def test_parts_of_a_cohort_share_nothing():
     assert drawn[0] == drawn[1] != drawn[2]
     assert len(first.test) == 120
     assert set(first.targets(first.test)) == {0, 1}
+
+
+@pytest.fixture
+def public_rows(tmp_path):
+    """Files of the public data sets' shape, whose rows share premises, trials and publications."""
+    rng = np.random.default_rng(0)
+    for split, rows, premises in (("dev", 400, 160), ("test", 400, 240)):
+        source = rng.integers(premises, size=rows) + (0 if split == "dev" else 140)
+        table = pd.DataFrame(
+            {
+                "premise": [f"premise {number}" for number in source],
+                "hypothesis": [f"hypothesis {split} {row}" for row in range(rows)],
+                "label": rng.choice(["entailment", "contradiction", "neutral"], rows),
+                "explanation_1": "because",
+            }
+        )
+        (tmp_path / "esnli").mkdir(exist_ok=True)
+        table.to_csv(tmp_path / "esnli" / f"{split}.csv", index=False)
+    for split, rows in (("train", 150), ("validation", 40), ("test", 50)):
+        table = pd.DataFrame(
+            {
+                "index": range(rows),
+                "nctId": [f"NCT{number}" for number in rng.integers(120, size=rows)],
+                "PMID": rng.integers(400, size=rows),
+                "claim": [f"claim {split} {row}" for row in range(rows)],
+                "article_title": "title",
+                "article_abstract": "abstract",
+                "label": rng.integers(3, size=rows),
+            }
+        )
+        (tmp_path / "clinifact").mkdir(exist_ok=True)
+        table.to_csv(tmp_path / "clinifact" / f"{split}.csv", index=False)
+    return tmp_path
+
+
+def parts_of(cohort):
+    return cohort.train, cohort.development, cohort.test
+
+
+def test_no_premise_is_on_two_sides_or_was_looked_at(public_rows, monkeypatch):
+    """1,500 rows of the test file were, while the package was made."""
+    monkeypatch.setattr(cohorts, "LOOKED_AT", 60)
+    settings = EvidenceSettings("esnli", data=public_rows, train_rows=80, development_rows=40)
+    everything = fetch_esnli("test", folder=public_rows / "esnli")
+    seen = pd.Series(range(len(everything))).sample(60, random_state=0).tolist()
+    seen = set(everything.take(seen).groups)
+    first, second = (parts_of(load_cohort(settings, seed)) for seed in (0, 1))
+    a, b, c = (set(part.groups) for part in first)
+    assert not a & b | a & c | b & c
+    assert not c & seen
+    assert len(first[2]) > 50
+    assert first[2].texts == second[2].texts
+    assert first[0].texts != second[0].texts
+    assert {label for part in first for label in part.labels} == {"entailment", "contradiction"}
+
+
+def test_every_row_is_judged_by_once_over_the_folds(public_rows):
+    settings = EvidenceSettings("clinifact-grouped", data=public_rows, train_rows=2000)
+    judged = []
+    for fold in range(cohorts.FOLDS):
+        a, b, c = (set(part.groups) for part in parts_of(load_cohort(settings, fold)))
+        assert not a & b | a & c | b & c
+        judged += load_cohort(settings, fold).test.texts
+    everything = fetch_clinifact("all", folder=public_rows / "clinifact")
+    assert sorted(judged) == sorted(everything.texts)
+    with pytest.raises(ValueError, match="there are 5 folds"):
+        load_cohort(settings, cohorts.FOLDS)
+
+
+def test_the_official_split_is_the_files_own(public_rows):
+    settings = EvidenceSettings("clinifact", data=public_rows, train_rows=2000)
+    for part, split in zip(
+        parts_of(load_cohort(settings, 0)), ("train", "validation", "test"), strict=True
+    ):
+        assert part.texts == fetch_clinifact(split, folder=public_rows / "clinifact").texts
+
+
+def test_what_words_prompts_is_in_the_digest_and_what_documents_them_is_not(monkeypatch):
+    """And what is not in it is pinned here: worded anew, runs would have to be made anew too."""
+    before = settings_module.prompts_digest()
+    source = inspect.getsource(p_true)
+
+    def worded(change):
+        other = change(source)
+        assert other != source
+        genuine = inspect.getsource
+        with monkeypatch.context() as patch:
+            patch.setattr(inspect, "getsource", lambda m: other if m is p_true else genuine(m))
+            return settings_module.prompts_digest()
+
+    assert worded(lambda text: text.replace("Say whether", "Tell whether")) != before
+    assert worded(lambda text: text.replace("Propose every label", "Put every label")) == before
+    assert label_probability.CONTENT_FREE == ("N/A", "[MASK]", "-")
+    assert '"Say which label this reason was given for."' in inspect.getsource(writing)
 
 
 def runs_of(cohort, **quality):

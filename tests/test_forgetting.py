@@ -4,7 +4,7 @@ import torch
 
 from skclsgen import CLSGenClassifier
 from skclsgen.exceptions import InvalidTextError
-from skclsgen.metrics import language_change
+from skclsgen.metrics import explanation_log_perplexity, language_change
 
 TEXTS = ["The capital of France is Paris.", "Water boils at 100 degrees, or somewhat below."]
 
@@ -61,3 +61,26 @@ def test_texts_that_predict_nothing_are_refused(tiny, data):
         language_change(clf, [TEXTS[0], "a"])
     with pytest.raises(InvalidTextError, match="texts is empty"):
         language_change(clf, [])
+
+
+def test_explanations_are_read_by_the_base_model_behind_text_and_label(quick, data):
+    texts, labels, test = data
+    clf = CLSGenClassifier(**quick, dtype="float32").fit(texts, labels)
+    said = ["It is on fire.", None, " ", "all  is well"]
+    asked = ["escalate", "escalate", "routine", "routine"]
+    found = explanation_log_perplexity(clf, test[:4], asked, said)
+    assert np.isnan(found).tolist() == [False, True, True, False]
+    live = clf._network.live()
+    for row in (0, 3):
+        (prompt,) = live.encoder.encode([test[row]])
+        label = clf.classes_.tolist().index(asked[row])
+        before = [*live.encoder.prefix_ids, *prompt, *live.encoder.opening(label)]
+        ids = live.encoder.plain_ids(" " + " ".join(said[row].split()))
+        with torch.no_grad():
+            logits = live.base.lm(torch.tensor([[*before, *ids]])).logits[0]
+        table = logits.log_softmax(dim=-1)[len(before) - 1 : -1]
+        expected = -table[torch.arange(len(ids)), torch.tensor(ids)].mean()
+        assert found[row] == pytest.approx(float(expected), rel=1e-4)
+    assert np.isnan(explanation_log_perplexity(clf, test[:2], "routine", ["", None])).all()
+    with pytest.raises(ValueError, match="labels has 'other'"):
+        explanation_log_perplexity(clf, test[:1], "other", ["so"])

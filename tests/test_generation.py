@@ -3,9 +3,10 @@ import torch
 
 from skclsgen.backbone import load_base_model
 from skclsgen.dual_head import DualHead
-from skclsgen.generation import decode, prefill, prefill_base
+from skclsgen.generation import batches_to_decode, decode, prefill, prefill_base
 from skclsgen.lora import LoraSettings
 from skclsgen.packed_model import PackedModel
+from skclsgen.reading import BATCH_TOKENS
 
 PREFIX = [1, 30, 31]
 PROMPTS = [[40, 41, 42, 43], list(range(60, 90)), [50]]
@@ -77,14 +78,24 @@ def test_prefill_keeps_every_layer_right_aligned(base):
     assert logits.shape == (3, 2)
     assert start.lengths.tolist() == [7, 33, 4]
     assert len(start.cache.layers) == 3
+    width = start.cache.get_seq_length()
+    assert width == 33
     for row, prompt in enumerate(PROMPTS):
         ids = torch.tensor([[*PREFIX, *prompt]])
         with torch.no_grad():
             alone = base.lm(ids, use_cache=True).cache
         for found, expected in zip(start.cache.layers, alone.layers, strict=True):
-            torch.testing.assert_close(
-                found.keys[row, :, -ids.shape[1] :], expected.keys[0], atol=1e-5, rtol=1e-4
-            )
-            torch.testing.assert_close(
-                found.values[row, :, -ids.shape[1] :], expected.values[0], atol=1e-5, rtol=1e-4
-            )
+            place = slice(width - ids.shape[1], width)
+            for own, other in ((found.keys, expected.keys), (found.values, expected.values)):
+                torch.testing.assert_close(own[row, :, place], other[0], atol=1e-5, rtol=1e-4)
+                assert not own[row, :, : place.start].any()
+                assert not own[row, :, width:].any()
+
+
+def test_keys_and_values_of_a_batch_are_bounded_with_their_prefix_and_copies():
+    prompts = [[1]] * 300
+    assert max(map(len, batches_to_decode(prompts, 63))) == 128
+    assert max(map(len, batches_to_decode(prompts, 1000))) == BATCH_TOKENS // 1001
+    assert max(map(len, batches_to_decode(prompts, 63, copies=10))) == 128 // 10
+    assert max(map(len, batches_to_decode(prompts, 1000, copies=4))) == BATCH_TOKENS // 4004
+    assert sorted(row for own in batches_to_decode(prompts, 10**6) for row in own) == [*range(300)]

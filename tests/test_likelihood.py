@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import build_model
 
 from skclsgen.backbone import load_base_model
 from skclsgen.dual_head import DualHead
@@ -54,8 +55,6 @@ def test_rows_have_the_likelihoods_of_the_models_own_forward_pass(base, dual):
 
 def test_all_next_tokens_agree_with_the_loss_of_one(tmp_path):
     """Families that scale or cap their logits too."""
-    from conftest import build_model
-
     for family in ("granite", "gemma2", "cohere"):
         folder = tmp_path / family
         model = PackedModel(load_base_model(build_model(folder, family), dtype="float32"), PREFIX)
@@ -68,12 +67,16 @@ def test_all_next_tokens_agree_with_the_loss_of_one(tmp_path):
         torch.testing.assert_close(table.exp().sum(dim=1), torch.ones(5))
 
 
-def test_samples_follow_the_models_distribution(base):
-    """The first tokens of many samples, drawn from one prefill."""
+@pytest.mark.parametrize("family", ["llama", "granite", "cohere", "gemma2"])
+def test_samples_follow_the_models_distribution(family, tmp_path):
+    """The first tokens of many samples, drawn from one prefill; also where logits are shaped."""
+    base = load_base_model(build_model(tmp_path, family), dtype="float32")
+    with torch.no_grad():  # or random weights would make all tokens nearly as likely
+        base.lm.get_output_embeddings().weight.mul_(10)
     model, many = PackedModel(base, PREFIX), 2000
     generator = torch.Generator().manual_seed(0)
     start = prefill_base(model, [[40, 41, 42]]).repeated(many)
-    pick = sampler(0.7, generator)
+    pick = sampler(base.logit_shape, 0.7, generator)
     replies = decode(model.lm, start, [[9]] * many, 1, frozenset(), pick=pick)
     with torch.no_grad():
         logits = base.lm(torch.tensor([[*PREFIX, 40, 41, 42, 9]])).logits[0, -1]
@@ -90,7 +93,7 @@ def test_samples_are_fixed_by_their_generator(base):
 
     def drawn(seed):
         start = prefill_base(model, PROMPTS).repeated(3)
-        pick = sampler(1.0, torch.Generator().manual_seed(seed))
+        pick = sampler(base.logit_shape, 1.0, torch.Generator().manual_seed(seed))
         return decode(model.lm, start, [[9]] * 9, 6, frozenset({2}), pick=pick)
 
     assert drawn(0) == drawn(0) != drawn(1)
@@ -100,5 +103,6 @@ def test_a_sample_does_not_begin_with_a_stop_token(base):
     model = PackedModel(base, PREFIX)
     stop = frozenset(range(390))  # nearly all of the vocabulary
     start = prefill_base(model, PROMPTS).repeated(20)
-    replies = decode(model.lm, start, [[9]] * 60, 1, stop, pick=sampler(5.0))
+    pick = sampler(base.logit_shape, 5.0)
+    replies = decode(model.lm, start, [[9]] * 60, 1, stop, pick=pick)
     assert all(reply[0] >= 390 for reply in replies)

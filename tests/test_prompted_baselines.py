@@ -33,7 +33,12 @@ from skclsgen.baselines import (
 from skclsgen.baselines.beginnings import groups_that_begin_alike
 from skclsgen.baselines.prompted import Question
 from skclsgen.datasets import load_messages
-from skclsgen.exceptions import InvalidLabelsError, InvalidTextError, TruncationWarning
+from skclsgen.exceptions import (
+    InvalidLabelsError,
+    InvalidTextError,
+    ModelNotFoundError,
+    TruncationWarning,
+)
 from skclsgen.packed_model import PackedModel
 from skclsgen.prompt import PromptEncoder
 
@@ -500,3 +505,17 @@ def test_long_replies_have_room_behind_long_texts(tiny, data):
 def test_texts_without_room_are_shortened_to_nothing(tiny):
     clf = LabelProbability(tiny).fit(["smoke", "thanks"], ["x", "y"])
     assert clf._question().shortened("smoke is rising", -3) == ""
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error"),
+    [
+        ({"device": "nowhere"}, ValueError),
+        ({"dtype": "int8"}, ValueError),
+        ({"model": "no such model"}, ModelNotFoundError),
+    ],
+)
+def test_what_cannot_be_used_is_said_by_fit(parameters, error, tiny, data):
+    clf = LabelProbability(tiny).set_params(**parameters)
+    with pytest.raises(error, match=next(iter(parameters))):
+        clf.fit(data[0], data[1])

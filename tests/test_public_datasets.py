@@ -107,9 +107,11 @@ def test_esnli_rows_are_drawn(tmp_path):
     numbers = [int(group[1:]) for group in draw(0)]
     assert numbers == sorted(numbers)
     assert len(fetch_esnli("dev", folder=tmp_path, n_rows=50)) == 50
-    for n_rows in (0, 51):
-        with pytest.raises(ValueError, match="dev has 50 rows with these labels"):
-            fetch_esnli("dev", folder=tmp_path, n_rows=n_rows)
+    with pytest.raises(ValueError, match="dev has 50 rows with these labels"):
+        fetch_esnli("dev", folder=tmp_path, n_rows=51)
+    for n_rows in (0, -5, 10.0):  # before anything is fetched
+        with pytest.raises(ValueError, match=r"n_rows=.* must be"):
+            fetch_esnli("dev", folder=tmp_path / "nowhere", n_rows=n_rows)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skclsgen.baselines.encoders import check_packages
+from skclsgen.baselines import encoders
+from skclsgen.baselines.encoders import check_packages, load_encoder
 from skclsgen.baselines.regression import (
     TunedLogisticRegression,
     held_out_folds,
@@ -298,6 +299,29 @@ def test_sentence_embeddings(no_network, capfd):
     )
     assert clone(encoder).get_params() == {"model": None, "batch_size": 32, "device": "auto"}
     assert capfd.readouterr() == ("", "")
+
+
+@needs_encoder
+def test_columns_share_one_encoder(monkeypatch):
+    loads = []
+    monkeypatch.setattr(
+        encoders, "load_encoder", lambda *given: loads.append(given) or load_encoder(*given)
+    )
+    records = pd.DataFrame({"a": ["smoke", "thanks"], "b": ["fire", "parcel"], "c": ["x", "y"]})
+    clf = sentence_embedding_regression(random_state=0).fit(records, [1, 0])
+    assert len(loads) == 1
+    assert clf.predict(records).tolist() == [1, 0]
+    assert clf.predict_proba(records).dtype == np.float64
+
+
+def test_features_of_float32_lose_no_probability():
+    """As float32, what lies beyond 17 nats would be a probability of exactly 0."""
+    X = np.array([[-1.0], [-0.9], [0.9], [1.0]], dtype=np.float32)
+    clf = TunedLogisticRegression(Cs=[1e6], random_state=0).fit(X, [0, 0, 1, 1])
+    proba = clf.predict_proba(X * 10)
+    assert proba.dtype == np.float64
+    assert 0 < proba[-1, 0] < 1e-8
+    assert np.isfinite(clf.predict_log_proba(X * 10)).all()
 
 
 @needs_encoder

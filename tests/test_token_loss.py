@@ -4,6 +4,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, kl_div
 
 from skclsgen import token_loss
+from skclsgen.logit_shape import LogitShape
 from skclsgen.token_loss import frozen_head_kl, frozen_head_nll
 
 
@@ -24,7 +25,7 @@ def test_loss_and_gradient_are_those_of_autograd(scale, softcap, bias, monkeypat
     expected = cross_entropy(logits, targets, reduction="none")
     (gradient,) = torch.autograd.grad((expected * weights).sum(), states)
 
-    nll = frozen_head_nll(states, head, targets, scale, softcap)
+    nll = frozen_head_nll(states, head, targets, LogitShape(scale, softcap))
     (found,) = torch.autograd.grad((nll * weights).sum(), states)
     torch.testing.assert_close(nll, expected)
     torch.testing.assert_close(found, gradient)
@@ -51,12 +52,12 @@ def test_divergence_and_its_gradient_are_those_of_autograd(scale, softcap, bias,
     expected = expected.sum(dim=1)
     (gradient,) = torch.autograd.grad((expected * weights).sum(), states)
 
-    kl = frozen_head_kl(states, wanted, head, scale, softcap)
+    kl = frozen_head_kl(states, wanted, head, LogitShape(scale, softcap))
     (found,) = torch.autograd.grad((kl * weights).sum(), states)
     torch.testing.assert_close(kl, expected)
     torch.testing.assert_close(found, gradient)
     torch.testing.assert_close(
-        frozen_head_kl(wanted, wanted, head, scale, softcap), torch.zeros_like(kl)
+        frozen_head_kl(wanted, wanted, head, LogitShape(scale, softcap)), torch.zeros_like(kl)
     )
 
 

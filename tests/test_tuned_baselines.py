@@ -6,6 +6,17 @@ from skclsgen import CLSGenClassifier
 from skclsgen.baselines import GenerationOnly, classification_only
 
 
+def test_reasons_count_nothing_where_labels_alone_are_learnt(tiny, data, quick):
+    """As in a loop over estimators that are all given them."""
+    texts, labels, test = data
+    options = {name: value for name, value in quick.items() if name != "rationales"}
+    clf = classification_only(**options)
+    alone = clf.fit(texts, labels).predict_proba(test)
+    told = clf.fit(texts, labels, explanations=["so they say"] * len(texts))
+    assert (told.predict_proba(test) == alone).all()
+    assert told.rationale_report_["source"] == "none"
+
+
 def test_classification_only_learns_nothing_else(tiny, data, quick):
     texts, labels, test = data
     options = {k: v for k, v in quick.items() if k != "rationales"}
@@ -58,5 +69,7 @@ def test_generation_only_explains_its_own_choice(tiny, data, quick):
 def test_what_needs_a_classification_loss_is_refused(changes, data, tmp_path):
     texts, labels, _ = data
     clf = GenerationOnly(str(tmp_path / "no model"), **changes)
-    with pytest.raises(ValueError, match="GenerationOnly has no classification loss"):
+    with pytest.raises(
+        ValueError, match=f"{next(iter(changes))}=.* is of no use to GenerationOnly"
+    ):
         clf.fit(texts, labels)

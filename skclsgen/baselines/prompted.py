@@ -13,15 +13,23 @@ from scipy.special import softmax
 from tqdm.auto import tqdm
 
 from .. import inputs
-from ..backbone import DEFAULT_MODEL, BaseModel, load_base_model, on_release
+from ..backbone import (
+    DEFAULT_MODEL,
+    BaseModel,
+    load_base_model,
+    on_release,
+    resolve_device,
+    resolve_dtype,
+)
+from ..clones import FamilyOfClones
 from ..fitted import TaskSettings
 from ..generation import batches_to_decode, decode, most_likely, prefill_base, sampler
 from ..labels import label_words
 from ..likelihood import choice_log_likelihoods
+from ..model_source import find_base_model
 from ..packed_model import PackedModel
 from ..parameters import Bound, check_model, check_number, model_location
 from ..prompt import ANSWER_CUE, PromptEncoder, default_instruction
-from ..reading import batches_by_length
 from ..text_estimator import TextClassifier
 from .beginnings import groups_that_begin_alike
 from .regression import check_class_labels
@@ -75,11 +83,12 @@ class Question:
         # The cue's last token comes with the choices: the first of theirs is predicted from it.
         last = prompts[0][-1]
         behind = [[last, *ids] for ids in choices]
+        longest = max(map(len, behind))
         for shared, rows in groups_that_begin_alike(prompts):
             known = tuple(prompts[rows[0]][:shared])
             model = self.model.behind(self.model.prefix_ids + known) if known else self.model
             own = [prompts[row][shared:-1] for row in rows]
-            for batch in batches_by_length([len(prompt) for prompt in own]):
+            for batch in batches_to_decode(own, len(model.prefix_ids) + longest, len(choices)):
                 start = prefill_base(model, [own[place] for place in batch])
                 scores = choice_log_likelihoods(model, start, behind)
                 found[[rows[place] for place in batch]] = scores.double().cpu().numpy()
@@ -97,10 +106,11 @@ class Question:
     ) -> list[list[str]]:
         """What the model says, ``samples`` times a text; greedily at temperature 0."""
         prompts = self.encoder.encode(texts)
-        pick = sampler(temperature, generator) if temperature else most_likely
-        room = max(1, max_new_tokens * samples)
+        shape = self.base.logit_shape
+        pick = sampler(shape, temperature, generator) if temperature else most_likely
+        beside = len(self.model.prefix_ids) + max_new_tokens
         found: dict[int, list[str]] = {}
-        for batch in batches_to_decode(prompts, room):
+        for batch in batches_to_decode(prompts, beside, samples):
             start = prefill_base(self.model, [prompts[row][:-1] for row in batch])
             openings = [[prompts[row][-1]] for row in batch for _ in range(samples)]
             words = decode(
@@ -120,7 +130,7 @@ class Question:
         return [found[row] for row in range(len(prompts))]
 
 
-class PromptedClassifier(TextClassifier):
+class PromptedClassifier(FamilyOfClones, TextClassifier):
     """Base class of classifiers that put a question to the untuned base model.
 
     ``fit`` notes the labels; what a subclass learns besides, it learns in ``_learn``.
@@ -195,6 +205,7 @@ class PromptedClassifier(TextClassifier):
         self.release()
         self.classes_, self._words = classes, words
         self._location = model_location(self.model)
+        find_base_model(self._location)  # or a wrong name would show after the fit only
         self._keep_column_names(X)
         return texts, labels
 
@@ -222,6 +233,7 @@ class PromptedClassifier(TextClassifier):
     def _check_parameters(self) -> None:
         """Raise ``ValueError`` unless every parameter can be used."""
         check_model(self.model)
+        resolve_dtype(self.dtype, resolve_device(self.device))
         for name, value in self.get_params(deep=False).items():
             if name in BOUNDS:
                 check_number(name, value, BOUNDS[name])
@@ -243,9 +255,7 @@ class PromptedClassifier(TextClassifier):
         answers = tuple(self._words if answers is None else answers)
         asked = instruction or default_instruction(answers), cue, answers
         if asked not in self._questions:
-            base = load_base_model(
-                self._location, device=self.device, dtype=self.dtype, verbose=self.verbose
-            )
+            base = self._base_model()
             # The estimator's own room for prompts, with as much left for a reply, or more.
             reply = max(ROOM_FOR_REPLY, getattr(self, "max_new_tokens", 0))
             room = TaskSettings(asked[0], answers, self.max_length, reply).encoder(base)
@@ -253,6 +263,18 @@ class PromptedClassifier(TextClassifier):
             self._questions[asked] = Question(base, encoder)
             on_release(self)
         return self._questions[asked]
+
+    def _base_model(self) -> BaseModel:
+        """Load the base model, or find it where a clone of this estimator holds it."""
+        lease = self._family_lease()
+        settings = self._location, self.device, self.dtype
+        if lease.settings != settings:  # or the two would be in memory together
+            lease.release()
+        lease.base = load_base_model(
+            self._location, device=self.device, dtype=self.dtype, verbose=self.verbose
+        )
+        lease.settings = settings
+        return lease.base
 
     def _bar(self, total: int, what: str) -> tqdm[Any]:
         return tqdm(total=total, desc=what, unit="text", disable=self.verbose < 1)

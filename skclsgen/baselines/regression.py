@@ -13,12 +13,13 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils import Tags, check_consistent_length
+from sklearn.utils import Tags, check_array, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 from ..exceptions import InvalidLabelsError
 from ..inputs import check_labels
-from .columns import EachColumn, word_overlap
+from ..parameters import Bound, check_number
+from .columns import EachColumn, overlap_names, word_overlap
 
 __all__ = [
     "WORD_PATTERN",
@@ -195,8 +196,9 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
         InvalidLabelsError
             If the labels cannot be used, or are all the same.
         """
-        rows = X.shape[0] if hasattr(X, "shape") else len(X)
-        classes, labels = check_class_labels(y, rows, type(self).__name__)
+        check_number("n_folds", self.n_folds, Bound(2, whole=True))
+        X = _float64(X)
+        classes, labels = check_class_labels(y, X.shape[0], type(self).__name__)
         folds = held_out_folds(labels, groups, self.n_folds, self.random_state)
         regression = LogisticRegression(C=DEFAULT_C, max_iter=MAX_ITER)
         if not folds:
@@ -229,7 +231,7 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
             Columns in the order of ``classes_``; rows sum to 1.
         """
         check_is_fitted(self)
-        return self.regression_.predict_proba(X)
+        return self.regression_.predict_proba(_float64(X))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithms of the probabilities.
@@ -244,7 +246,7 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
             In nats; columns in the order of ``classes_``.
         """
         check_is_fitted(self)
-        return self.regression_.predict_log_proba(X)
+        return self.regression_.predict_log_proba(_float64(X))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of every row.
@@ -265,6 +267,11 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _float64(X: Any) -> Any:
+    """Return features as float64: of float32, a probability near 0 would be rounded to it."""
+    return check_array(X, accept_sparse="csr", dtype=np.float64, ensure_all_finite=False)
 
 
 def regression_on(
@@ -341,6 +348,6 @@ def tfidf_regression(
     tfidf = TfidfVectorizer(ngram_range=ngram_range, sublinear_tf=True, token_pattern=WORD_PATTERN)
     features: Any = EachColumn(tfidf)
     if overlap:
-        compared = FunctionTransformer(word_overlap)
+        compared = FunctionTransformer(word_overlap, feature_names_out=overlap_names)
         features = FeatureUnion([("tfidf", features), ("overlap", compared)])
     return regression_on(features, random_state=random_state)

@@ -20,7 +20,14 @@ from ..inputs import check_texts
 from ..parameters import Bound, check_number
 from ..text_estimator import TextClassifier, TextEstimator
 from .columns import EachColumn
-from .encoders import check_packages, embed, load_encoder, own_randomness, quiet_setfit
+from .encoders import (
+    check_packages,
+    embed,
+    load_encoder,
+    own_randomness,
+    quiet_setfit,
+    shared_encoder,
+)
 from .regression import check_class_labels, regression_on
 
 __all__ = ["SentenceEncoder", "SetFitClassifier", "sentence_embedding_regression"]
@@ -108,7 +115,7 @@ class SentenceEncoder(TransformerMixin, TextEstimator):
         wanted = str(self.model), str(self.device)
         if getattr(self, "_loaded", (None,))[0] != wanted:
             check_packages(type(self).__name__, self.model)
-            self._loaded = wanted, load_encoder(self.model, self.device)
+            self._loaded = wanted, shared_encoder(self.model, self.device)
         return embed(self._loaded[1], texts, self.batch_size)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -273,7 +280,7 @@ class SetFitClassifier(TextClassifier):
         self._tune(encoder, [texts[i] for i in order], labels[order].tolist(), seed)
         self._encoder = encoder
         self.__dict__.pop("_tuned", None)
-        self.head_ = LogisticRegression().fit(embed(encoder, texts, self.batch_size), labels)
+        self.head_ = LogisticRegression().fit(self._features(encoder, texts), labels)
         self.classes_ = classes
         self._keep_column_names(X)
         return self
@@ -328,7 +335,11 @@ class SetFitClassifier(TextClassifier):
             Columns in the order of ``classes_``; rows sum to 1.
         """
         texts = self._check_texts(X)
-        return self.head_.predict_proba(embed(self._live_encoder(), texts, self.batch_size))
+        return self.head_.predict_proba(self._features(self._live_encoder(), texts))
+
+    def _features(self, encoder: Any, texts: list[str]) -> np.ndarray:
+        """Return embeddings as float64: a probability near 0 must not be rounded to it."""
+        return embed(encoder, texts, self.batch_size).astype(np.float64)
 
     def _live_encoder(self) -> Any:
         if "_tuned" in self.__dict__:

@@ -22,10 +22,12 @@ __all__ = ["GenerationOnly", "classification_only"]
 def classification_only(**parameters: Any) -> CLSGenClassifier:
     """Return the main estimator without explanations: LoRA and a classification head.
 
+    Explanations that ``fit`` is given all the same, as in a loop over estimators, count nothing.
+
     Parameters
     ----------
     **parameters
-        Of :class:`~skclsgen.CLSGenClassifier`, but for ``rationales``.
+        Of :class:`~skclsgen.CLSGenClassifier`, but for ``rationales`` and ``explanation_weight``.
 
     Returns
     -------
@@ -36,9 +38,9 @@ def classification_only(**parameters: Any) -> CLSGenClassifier:
     --------
     >>> from skclsgen.baselines import classification_only
     >>> classification_only(epochs=3)
-    CLSGenClassifier(epochs=3, rationales=None)
+    CLSGenClassifier(epochs=3, explanation_weight=0.0, rationales=None)
     """
-    return CLSGenClassifier(**parameters, rationales=None)
+    return CLSGenClassifier(**parameters, rationales=None, explanation_weight=0.0)
 
 
 class GenerationOnly(CLSGenClassifier):
@@ -79,11 +81,16 @@ class GenerationOnly(CLSGenClassifier):
         ValueError
             As there, and for ``early_stopping``, ``class_weight`` or no ``explanation_weight``.
         """
-        if self.early_stopping or self.class_weight is not None or not self.explanation_weight:
-            raise ValueError(
-                "GenerationOnly has no classification loss: early_stopping and class_weight must "
-                "be left out, and explanation_weight must not be 0."
-            )
+        for name, useless in (
+            ("early_stopping", bool(self.early_stopping)),
+            ("class_weight", self.class_weight is not None),
+            ("explanation_weight", not self.explanation_weight),
+        ):
+            if useless:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is of no use to GenerationOnly, which has no "
+                    "classification loss; leave it at its default."
+                )
         super().fit(X, y, sample_weight, explanations)
         return self
 

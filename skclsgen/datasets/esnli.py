@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from ..exceptions import DatasetError
+from ..parameters import Bound, check_number
 from .download import fetch_file, local_file
 from .labelled_texts import LabelledTexts
 from .tables import need_pandas, read_table
@@ -120,6 +121,8 @@ def fetch_esnli(
     unknown = [label for label in wanted if label not in LABELS]
     if unknown or not wanted:
         raise ValueError(f"labels={labels!r} is to hold some of {LABELS} and nothing else.")
+    if n_rows is not None:
+        check_number("n_rows", n_rows, Bound(1, whole=True))
     need_pandas("fetch_esnli")
     table = _read(split, folder, data_home, verbose)
     rows = np.flatnonzero(table["label"].isin(wanted))
@@ -129,7 +132,7 @@ def fetch_esnli(
             "file of the data set's home, unchanged."
         )
     if n_rows is not None:
-        if not 0 < n_rows <= len(rows):
+        if n_rows > len(rows):
             raise ValueError(
                 f"n_rows={n_rows}, but {split} has {len(rows)} rows with these labels; give a "
                 "number from 1 to that."

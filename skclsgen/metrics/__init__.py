@@ -17,6 +17,7 @@ from .calibration import (
     smooth_ece_null,
 )
 from .delong import auroc_interval, delong_test
+from .explanation_likelihood import explanation_log_perplexity
 from .fluency import distinct_n, flesch_reading_ease, fluency_scores, repetition
 from .forgetting import LanguageChange, language_change
 from .grounding import groundedness, groundedness_against_null, groundedness_lift
@@ -46,6 +47,7 @@ __all__ = [
     "best_threshold",
     "delong_test",
     "distinct_n",
+    "explanation_log_perplexity",
     "fit_temperature",
     "flesch_reading_ease",
     "flip_rate",

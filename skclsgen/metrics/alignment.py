@@ -26,9 +26,13 @@ _DENIED = 2
 #: A sign behind which nothing is denied by what stands before it.
 _CLAUSE_END = re.compile(r"[.;:,!?]+(?=\s|$)")
 #: Signs around a word that belong to its sentence.
-_SENTENCE_SIGNS = ".,;:!?\"'()"
+_SENTENCE_SIGNS = ".,;:!?\"'()[]{}<>*_`#\u2018\u2019\u201c\u201d\u00ab\u00bb\u2013\u2014\u2026"
+#: Signs between words, beside blanks.
+_BETWEEN = re.compile(r"[\s=|]+")
 #: Endings that are taken off a label's word to find its relatives, longest first.
 _ENDINGS = ("ations", "ation", "ments", "ment", "ions", "ory", "ion", "ing", "ed", "es", "e", "s")
+#: What makes a label's word its opposite.
+_DENYING = "un|non|dis|mis|in|im"
 #: Letters of a word that an ending must leave; shorter stems have too many strangers.
 _STEM = 5
 
@@ -98,7 +102,8 @@ def _told_apart(names: Iterable[list[str]]) -> bool:
 
 
 def _words_and_signs(text: str) -> list[str]:
-    return [word.strip(_SENTENCE_SIGNS) or word for word in text.casefold().split()]
+    cut = filter(None, _BETWEEN.split(text.casefold()))
+    return [word.strip(_SENTENCE_SIGNS) or word for word in cut]
 
 
 def _denies(word: str) -> bool:
@@ -108,9 +113,10 @@ def _denies(word: str) -> bool:
 def mask_labels(text: str, label_words: Sequence[str], mask: str = "...") -> str:
     """Hide every label's words, and close relatives of labels of one word.
 
-    Relatives are words that begin with the label's stem: the label, without a common English ending
-    if it has one, where that is at least five letters ("entailment" hides "entails", "support"
-    "supports"). A stem hides too much rather than too little.
+    What they are joined to by a hyphen, or by a prefix that denies ("unsupported", "non-toxic"), is
+    hidden with them. Relatives are words that begin with the label's stem: the label, without a
+    common English ending if it has one, where that is at least five letters ("entailment" hides
+    "entails", "support" "supports"). A stem hides too much rather than too little.
 
     Parameters
     ----------
@@ -135,12 +141,12 @@ def mask_labels(text: str, label_words: Sequence[str], mask: str = "...") -> str
         parts = name.split()
         if len(parts) == 1:
             stem = _stem(parts[0])
-            patterns.append(re.escape(stem) + (r"\w*" if len(stem) >= _STEM else ""))
+            patterns.append(re.escape(stem) + (r"\w*(?:-\w+)*" if len(stem) >= _STEM else ""))
         elif parts:
             patterns.append(r"\s+".join(map(re.escape, parts)))
     if not patterns:
         return text
-    whole = r"(?<![\w-])(?:" + "|".join(patterns) + r")(?![\w-])"
+    whole = rf"(?<!\w)(?:\w+-)*(?:{_DENYING})?(?:" + "|".join(patterns) + r")(?!\w)"
     return re.sub(whole, lambda _: mask, text, flags=re.IGNORECASE)
 
 
@@ -152,30 +158,31 @@ def _stem(word: str) -> str:
 
 
 def alignment_scores(proba: Any, observed: Sequence[int | None]) -> dict[str, float]:
-    """Agreement of the head of a two-class model with the label its text is seen to have.
+    """Agreement of a classification head with the label its text is seen to have.
 
     AUROC-Alignment and Cohen's kappa as Yoon et al. have them [1]_ [2]_; a text of which no label
     can be told is a class of its own, with which the head never agrees.
 
     Parameters
     ----------
-    proba : array-like of shape (rows,)
-        The head's probability of class 1.
-    observed : sequence of 0, 1 or None, of length rows
-        What the text says.
+    proba : array-like of shape (rows,) or (rows, classes)
+        The head's probabilities; of two classes, those of class 1 will do.
+    observed : sequence of int or None, of length rows
+        Class that the text is seen to have.
 
     Returns
     -------
     dict of str to float
         ``auroc_alignment``: AUROC of ``proba`` for the observed labels, over texts that have one
-        (NaN if all are the same); ``kappa`` of the head's label at 0.5 (NaN if both sides have one
-        and the same label throughout); ``agreement`` and ``unparseable``, shares of the rows.
+        (NaN if all are the same), of several classes the mean over those observed, each against the
+        rest; ``kappa`` of the head's most probable label (NaN if both sides have one and the same
+        label throughout); ``agreement`` and ``unparseable``, shares of the rows.
 
     Raises
     ------
     ValueError
-        If the numbers of rows differ or are 0, an observed label is none of the three, or ``proba``
-        are no probabilities.
+        If the numbers of rows differ or are 0, an observed label is no class, or ``proba`` are no
+        probabilities.
 
     References
     ----------
@@ -189,28 +196,50 @@ def alignment_scores(proba: Any, observed: Sequence[int | None]) -> dict[str, fl
     >>> scores["auroc_alignment"], scores["agreement"], scores["unparseable"]
     (1.0, 0.75, 0.25)
     """
-    observed = list(observed)
-    strange = next((label for label in observed if label not in (0, 1, None)), None)
-    if strange is not None:
-        raise ValueError(f"observed holds {strange!r}; pass 0, 1 or None for each row.")
-    seen = np.array([-1 if label is None else int(label) for label in observed])
-    if np.shape(proba) != seen.shape or not len(seen):
-        raise ValueError(
-            f"proba has the shape {np.shape(proba)} but there are {len(seen)} observed labels; "
-            "pass one of each per row, at least one."
-        )
-    _, found = check_binary(np.zeros(len(seen)), proba)
-    head = (found >= 0.5).astype(int)
+    found, seen = _checked(proba, observed)
+    head = _most_probable(found)
     known = seen >= 0
-    both = len(set(seen[known])) == 2
+    # Of two classes, one column says it all.
+    classes = [1] if found.shape[1] == 2 else np.unique(seen[known]).tolist()
+    areas = [
+        roc_auc_score(seen[known] == label, found[known, label])
+        for label in classes
+        if len(set(seen[known] == label)) == 2
+    ]
     # Of one label on both sides there is no agreement beyond chance to speak of.
     told = len(set(seen) | set(head)) > 1
     return {
-        "auroc_alignment": float(roc_auc_score(seen[known], found[known])) if both else np.nan,
+        "auroc_alignment": float(np.mean(areas)) if areas else np.nan,
         "kappa": float(cohen_kappa_score(head, seen)) if told else np.nan,
         "agreement": float((head == seen).mean()),
         "unparseable": float((~known).mean()),
     }
+
+
+def _checked(proba: Any, observed: Sequence[int | None]) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of all classes, shape (rows, classes), and observed classes, -1 for none."""
+    observed = list(observed)  # a Series would be looked up by its index
+    found = np.asarray(proba, dtype=float)
+    if found.ndim not in (1, 2) or len(found) != len(observed) or not observed:
+        raise ValueError(
+            f"proba has the shape {found.shape} but there are {len(observed)} observed labels; "
+            "pass one of each per row, at least one."
+        )
+    check_binary(np.zeros(found.size), found.ravel())
+    if found.ndim == 1:
+        found = np.column_stack([1 - found, found])
+    strange = [label for label in observed if label not in (None, *range(found.shape[1]))]
+    if strange:
+        raise ValueError(
+            f"observed holds {strange[0]!r}; pass a class from 0 to {found.shape[1] - 1}, or None, "
+            "for each row."
+        )
+    return found, np.array([-1 if label is None else int(label) for label in observed])
+
+
+def _most_probable(proba: np.ndarray) -> np.ndarray:
+    """Return each row's class; of two that are even, class 1."""
+    return proba.shape[1] - 1 - proba[:, ::-1].argmax(axis=1)
 
 
 def flip_rate(asked: Sequence[int], observed: Sequence[int | None]) -> float:
@@ -258,10 +287,11 @@ def stratified_alignment(
     Parameters
     ----------
     y_true : array-like of shape (rows,)
-        0 or 1.
-    proba : array-like of shape (rows,)
-        The head's probability of class 1.
-    observed : sequence of 0, 1 or None, of length rows
+        True classes, as numbers.
+    proba : array-like of shape (rows,) or (rows, classes)
+        The head's probabilities; of two classes, those of class 1 will do.
+    observed : sequence of int or None, of length rows
+        Class that the text is seen to have.
 
     Returns
     -------
@@ -280,14 +310,15 @@ def stratified_alignment(
     >>> found["right"]["agreement"], found["wrong"]["agreement"]
     (1.0, 0.0)
     """
-    truth, found = check_binary(y_true, proba)
-    observed = list(observed)  # a Series would be looked up by its index
-    if len(observed) != len(found):
+    observed = list(observed)
+    found, _ = _checked(proba, observed)
+    truth = np.asarray(y_true)
+    if truth.shape != (len(found),) or not np.isin(truth, range(found.shape[1])).all():
         raise ValueError(
-            f"y_true and proba have {len(found)} rows but there are {len(observed)} observed "
-            "labels; pass one of each per row."
+            f"y_true has the shape {truth.shape} and the values {np.unique(truth)[:5].tolist()}; "
+            f"pass a class from 0 to {found.shape[1] - 1} for each of the {len(found)} rows."
         )
-    right = (found >= 0.5).astype(int) == truth
+    right = _most_probable(found) == truth
     result = {}
     for name, chosen in (("right", right), ("wrong", ~right)):
         rows = np.flatnonzero(chosen).tolist()

@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.utils import check_random_state
 
-from .targets import check_binary
+from .targets import check_binary, check_level
 
 __all__ = [
     "ReliabilityCurve",
@@ -100,12 +100,18 @@ def smooth_ece_null(
     tuple of float
         Lower and upper end.
 
+    Raises
+    ------
+    ValueError
+        If ``proba`` are no probabilities, or ``level`` is no share.
+
     Examples
     --------
     >>> low, high = smooth_ece_null([0.3, 0.6, 0.8] * 100, random_state=0)
     >>> 0 < low < high < 0.1
     True
     """
+    check_level(level)
     errors = smooth_ece_draws(proba, repeats, random_state)
     low, high = np.quantile(errors, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -38,6 +38,8 @@ def repetition(text: str, n: int = 3) -> float:
 def distinct_n(texts: Sequence[str], n: int = 2, length: int | None = None) -> float:
     """Variety of a set of texts: different word n-grams among all of them [1]_.
 
+    The share is of n-grams, as is usual; Li et al. divide by the number of words.
+
     Longer sets have less to choose from, so sets are comparable at equal ``length`` only.
 
     Parameters

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..inputs import is_missing
+
 __all__ = ["check_binary", "check_groups", "check_level", "check_same_kind", "check_several"]
 
 
@@ -71,7 +73,7 @@ def check_groups(groups: Any, rows: int) -> np.ndarray:
         raise ValueError(
             f"groups has the shape {found.shape} for {rows} rows; pass one group per row."
         )
-    missing = sum(value is None or value != value for value in found.tolist())
+    missing = sum(map(is_missing, found.tolist()))
     if missing:
         raise ValueError(
             f"groups has {missing} missing values; give such rows a group of their own."
@@ -108,7 +110,7 @@ def check_same_kind(*labels: Any) -> None:
     --------
     >>> check_same_kind(["yes", "no"], ["no"], [])
     """
-    kinds = {np.asarray(own).dtype.kind in "UST" for own in labels if len(own)}
+    kinds = {isinstance(label, str) for own in labels for label in np.asarray(own, dtype=object)}
     if len(kinds) > 1:
         raise ValueError(
             "labels that are compared are words on one side and numbers on the other; pass the "

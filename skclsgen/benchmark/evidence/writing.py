@@ -11,10 +11,10 @@ import numpy as np
 from ...baselines import LinearProbe, classification_only
 from ...classifier import CLSGenClassifier
 from ...datasets import LabelledTexts
-from ...likelihood import row_nll
 from ...metrics import (
     alignment_scores,
     distinct_n,
+    explanation_log_perplexity,
     flesch_reading_ease,
     flip_rate,
     groundedness_lift,
@@ -28,7 +28,6 @@ from ...metrics import (
     stated_label,
     stratified_alignment,
 )
-from ...packed_model import PackedModel
 from ...wording import words
 from .cohorts import Cohort
 from .general_text import general_pages, general_texts
@@ -198,7 +197,9 @@ def _quality(
         "simulatability": gains,
         "leakage_adjusted_simulatability": terms,
         "repetition": [repetition(reason) for reason in judged.reasons],
-        "base_nll": _base_nll(clf, judged, cohort),
+        "base_nll": explanation_log_perplexity(
+            clf, judged.texts, _labels(cohort, judged.labels), judged.reasons
+        ).tolist(),
         "ended": judged.ended,
         "words": [len(words(reason)) for reason in judged.reasons],
         "flesch": [flesch_reading_ease(reason) for reason in judged.reasons],
@@ -245,26 +246,6 @@ def _reason_only(spoken: Spoken) -> list[str]:
 
 def _both(spoken: Spoken) -> list[str]:
     return [f"{a}\n\n{b}" for a, b in zip(spoken.texts, _reason_only(spoken), strict=True)]
-
-
-def _base_nll(clf: CLSGenClassifier, spoken: Spoken, cohort: Cohort) -> list[float]:
-    """Log-perplexity of explanations by the base model, behind prompt and label, in nats."""
-    live = clf._network.live()
-    classes = clf.classes_.tolist()
-    model = PackedModel(live.base, live.encoder.prefix_ids)
-    rows, empty = [], []
-    prompts = live.encoder.encode(spoken.texts)
-    labels = _labels(cohort, spoken.labels)
-    for row, (prompt, label, reason) in enumerate(
-        zip(prompts, labels, spoken.reasons, strict=True)
-    ):
-        opening = live.encoder.opening(classes.index(label))
-        ids = live.encoder.plain_ids(" " + reason) if reason else []
-        if not ids:
-            empty.append(row)
-        rows.append(([*prompt, *opening], ids or [prompt[0]]))
-    found = [float(own.mean()) for own in row_nll(model, rows)]
-    return [float("nan") if row in set(empty) else nll for row, nll in enumerate(found)]
 
 
 # --- alignment -----------------------------------------------------------------------------------

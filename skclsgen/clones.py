@@ -1,0 +1,33 @@
+"""Clones that keep the base model loaded for each other."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from sklearn.base import BaseEstimator
+
+from .backbone import BaseLease
+
+__all__ = ["FamilyOfClones"]
+
+
+class FamilyOfClones(BaseEstimator):
+    """An estimator whose clones share its hold on the base model.
+
+    Cross-validation fits and drops one clone after the other, and would load the model once a fold.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        state.pop("_lease", None)
+        return state
+
+    def __sklearn_clone__(self) -> Self:
+        twin = super().__sklearn_clone__()
+        twin._lease = self._family_lease()
+        return twin
+
+    def _family_lease(self) -> BaseLease:
+        if not hasattr(self, "_lease"):
+            self._lease = BaseLease()
+        return self._lease
