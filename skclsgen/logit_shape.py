@@ -89,12 +89,12 @@ class LogitShape:
         try:
             expected = lm(input_ids=ids).logits[0]
             states = lm.get_decoder()(input_ids=ids).last_hidden_state[0]
+            found = self.apply(lm.get_output_embeddings()(states))[0]
         except torch.OutOfMemoryError:
             raise
         except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
             logger.info("trying %s failed, which will be told where it is used: %s", name, error)
             return
-        found = self.apply(lm.get_output_embeddings()(states))[0]
         tolerance = torch.finfo(expected.dtype).eps ** 0.5
         if not (found - expected).norm() <= tolerance * expected.norm():
             raise UnsupportedModelError(

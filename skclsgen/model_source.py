@@ -282,11 +282,8 @@ def _sha256(file: Path) -> str:
 @functools.lru_cache(maxsize=64)
 def _sha256_of(file: Path, size: int, modified: int) -> str:
     """Hash a file, once as long as it does not change."""
-    digest = hashlib.sha256()
     with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def cache_folder() -> Path:

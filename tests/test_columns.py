@@ -2,7 +2,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
-from sklearn import config_context
 from sklearn.base import clone
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from sklearn.metrics import roc_auc_score
@@ -80,5 +79,3 @@ def test_features_have_names():
     assert {"tfidf__claim__harms", "overlap__claim in source"} <= set(names)
     plain = tfidf_regression((1, 1), overlap=True, random_state=0).fit(["a b", "c"], [1, 0])
     assert plain[:-1].get_feature_names_out().tolist() == [f"tfidf__text__{x}" for x in "abc"]
-    with config_context(transform_output="pandas"):  # sparse tables are left as they are
-        assert clone(clf).fit(RECORDS, [1, 0]).predict(RECORDS).tolist() == [1, 0]

@@ -4,6 +4,7 @@ import pickle
 import random
 import socket
 import warnings
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -304,6 +305,7 @@ def test_sentence_embeddings(no_network, capfd):
 @needs_encoder
 def test_columns_share_one_encoder(monkeypatch):
     loads = []
+    monkeypatch.setattr(encoders, "_encoders", weakref.WeakValueDictionary())
     monkeypatch.setattr(
         encoders, "load_encoder", lambda *given: loads.append(given) or load_encoder(*given)
     )
@@ -317,11 +319,13 @@ def test_columns_share_one_encoder(monkeypatch):
 def test_features_of_float32_lose_no_probability():
     """As float32, what lies beyond 17 nats would be a probability of exactly 0."""
     X = np.array([[-1.0], [-0.9], [0.9], [1.0]], dtype=np.float32)
-    clf = TunedLogisticRegression(Cs=[1e6], random_state=0).fit(X, [0, 0, 1, 1])
-    proba = clf.predict_proba(X * 10)
+    clf = TunedLogisticRegression(random_state=0).fit(X, [0, 0, 1, 1])
+    regression = clf.regression_
+    far = np.float32((25 - regression.intercept_) / regression.coef_[0])[:, None]
+    proba = clf.predict_proba(far)
     assert proba.dtype == np.float64
-    assert 0 < proba[-1, 0] < 1e-8
-    assert np.isfinite(clf.predict_log_proba(X * 10)).all()
+    assert proba[0, 0] == pytest.approx(np.exp(-25), rel=1e-3)
+    assert np.isfinite(clf.predict_log_proba(far)).all()
 
 
 @needs_encoder

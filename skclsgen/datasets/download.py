@@ -199,11 +199,9 @@ def _check_new(found: str, url: str, target: Path, sha256: str | None) -> None:
 
 
 def _check_kept(target: Path, sha256: str | None) -> None:
-    digest = hashlib.sha256()
     with target.open("rb") as stream:
-        while block := stream.read(BLOCK):
-            digest.update(block)
-    found, expected = digest.hexdigest(), sha256 or _recorded(target)
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    expected = sha256 or _recorded(target)
     if expected is None:  # put there by hand, perhaps where only its owner may write
         with suppress(OSError):
             _write_record(target, found)
