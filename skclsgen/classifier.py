@@ -61,12 +61,14 @@ class CLSGenClassifier(SavedToFolder, FamilyOfClones, TextClassifier):
     explanation_weight : float, default=0.5
         Weight of the explanation loss beside the classification loss.
     language_weight : float, default=2.0
-        Weight of keeping the base model's language while the model learns to write: divergence
-        from the base model on short passages of its own. 0 leaves it to chance.
+        Weight of a penalty that keeps the base model's language while the model learns to write:
+        the divergence from the base model on short passages that the base model wrote. 0 switches
+        it off.
     rationales : {"self", None}, default="self"
-        Where explanations come from when ``fit`` is given none: written by the base model from
-        text and gold label, or nowhere. What it writes are quotations: reasons where single words
-        show the label, poor ones where two texts must be compared.
+        Where explanations come from when ``fit`` is given none. With ``"self"`` the base model
+        writes them from the text and its true label; with None there are none. What it writes are
+        quotations: usable reasons where single words show the label, poor ones where two texts
+        must be compared.
     epochs : int, default=2
         Passes over the training data; 0 makes a zero-shot classifier.
     learning_rate : float, default=2e-4
@@ -102,10 +104,11 @@ class CLSGenClassifier(SavedToFolder, FamilyOfClones, TextClassifier):
     quantization : {None, "8bit", "4bit"}, default=None
         Quantise the frozen base with bitsandbytes.
     memory : str or path, default=None
-        Folder in which what is computed once about a text, in fits and predictions alike, is kept
-        for other sessions and processes: activations of the frozen layers, and self-written
-        reasons, in which words of the texts can be read. At most 20 GiB per base model. By default
-        it is shared within the process only. Not saved, and not changed by a warm start.
+        Folder that keeps what is computed once per text, in fits and predictions alike, for other
+        sessions and processes: activations of the frozen layers, and self-written reasons. These
+        reasons quote the texts in plain words. At most 20 GiB per base model. By default nothing
+        is kept beyond the process. ``save`` leaves this parameter out, and a warm start does not
+        change it.
     warm_start : bool, default=False
         Let ``fit`` go on from the last fit's weights instead of starting afresh. Optimiser,
         learning-rate schedule, ``history_`` and ``n_iter_`` start anew.
@@ -129,10 +132,10 @@ class CLSGenClassifier(SavedToFolder, FamilyOfClones, TextClassifier):
     n_iter_ : int
         Epochs run.
     rationale_report_ : dict
-        Where the explanations of the rows learnt from came from (``source``: ``"caller"``,
-        ``"self"`` or ``"none"``, as where none counts: no ``epochs``, no
-        ``explanation_weight``), and in ``classes`` for every label the numbers of ``rows`` and of
-        explanations ``kept``, and how many were ``dropped`` for which reason.
+        Where the training explanations came from, and what became of them. ``source`` is
+        ``"caller"``, ``"self"`` or ``"none"``; it is ``"none"`` too if ``epochs`` or
+        ``explanation_weight`` is 0. ``classes`` has, for every label, the number of ``rows``, the
+        number of explanations ``kept``, and how many were ``dropped`` for which reason.
     base_model_ : dict
         What was loaded: ``model``, ``source`` (``"folder"``, ``"gguf"``, ``"hub cache"``,
         ``"embedded"`` or ``"hub"``), ``path``, ``revision``, ``fingerprint``.
@@ -240,8 +243,8 @@ class CLSGenClassifier(SavedToFolder, FamilyOfClones, TextClassifier):
             Non-negative weights of the rows, in both losses, scaled to a mean of 1; rows of no
             weight are left out.
         explanations : sequence of str or None, of length n_samples, default=None
-            Why each row has its label. Rows with ``None`` or blanks keep their classification
-            loss, and the model writes them no reason of its own.
+            Why each row has its label. Rows with ``None`` or a blank string are trained on their
+            label only: if this argument is given, the model writes no reasons of its own.
 
         Returns
         -------
@@ -374,7 +377,8 @@ class CLSGenClassifier(SavedToFolder, FamilyOfClones, TextClassifier):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes), float64
-            In nats; one column per class of ``classes_`` from three classes up.
+            In nats. One value per text for two classes; one column per class, in the order of
+            ``classes_``, for three or more.
 
         Raises
         ------

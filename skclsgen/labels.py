@@ -52,8 +52,8 @@ def label_words(classes: np.ndarray, names: Any) -> list[str]:
         check_encodable(word, f"{word!r}, the name of the label {value!r},", InvalidLabelsError)
         if words.count(word) > 1:
             raise InvalidLabelsError(
-                f"several labels have the same words {word!r}; give each label words of its own "
-                "in label_names."
+                f"label_names or the labels themselves give the same words {word!r} to several "
+                "labels; give each label words of its own in label_names."
             )
     return words
 

@@ -129,14 +129,13 @@ class SelfConsistency(SampledReplies):
 
 
 class SemanticEntropy(SampledReplies):
-    """How few things several sampled replies say about a text.
+    """Confidence from how few different meanings several sampled replies have.
 
-    Replies with the same label and much the same words count as one meaning, a reply that states no
-    label as one of its own. The entropy of the
-    meanings' frequencies, as a share of its maximum, is the uncertainty about the label most
-    replies state: the discrete variant of Farquhar et al. [1]_, with overlap of words in place of
-    their entailment model, and the most frequent label in place of a separate answer at low
-    temperature.
+    Replies with the same label and much the same words count as one meaning. A reply that states
+    no label counts as a meaning of its own. The entropy of the meanings' frequencies, as a share
+    of its maximum, is the uncertainty about the label that most replies state. This is the
+    discrete variant of Farquhar et al. [1]_, with overlap of words in place of their entailment
+    model, and the most frequent label in place of a separate answer at low temperature.
 
     One generator draws the replies to all texts of a call, batch by batch. So a text's probability
     depends on which texts it is asked with; the same call gives the same numbers.

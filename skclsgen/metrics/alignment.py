@@ -158,10 +158,10 @@ def _stem(word: str) -> str:
 
 
 def alignment_scores(proba: Any, observed: Sequence[int | None]) -> dict[str, float]:
-    """Agreement of a classification head with the label its text is seen to have.
+    """Agreement of a classification head with the labels that its explanations show.
 
-    AUROC-Alignment and Cohen's kappa as Yoon et al. have them [1]_ [2]_; a text of which no label
-    can be told is a class of its own, with which the head never agrees.
+    AUROC-Alignment and Cohen's kappa as Yoon et al. define them [1]_ [2]_. An explanation that
+    shows no label counts as a class of its own, with which the head never agrees.
 
     Parameters
     ----------

@@ -271,7 +271,7 @@ def _deviation(sums: np.ndarray, mean: float, values: np.ndarray, groups: Any) -
 
 
 def holm(p_values: Any) -> np.ndarray:
-    """Adjust p-values for being several, so that any false alarm is as unlikely as one [1]_.
+    """Adjust p-values for multiple tests, controlling the family-wise error rate [1]_.
 
     Parameters
     ----------

@@ -14,11 +14,12 @@ __all__ = ["las_terms", "leakage_adjusted_simulatability", "simulatability_gains
 def leakage_adjusted_simulatability(
     targets: Any, from_text: Any, from_explanation: Any, from_both: Any
 ) -> dict[str, float]:
-    """By how much explanations raise a simulator's accuracy, leaking ones and others alike.
+    """By how much explanations raise a simulator's accuracy, adjusted for leakage.
 
-    An explanation from which alone the model's decision can be told (it *leaks*) helps the
-    simulator whether or not it explains anything. The gain is therefore averaged over leaking and
-    over other explanations first, and then over the two (equation 1 of Hase et al. [1]_).
+    A simulator is a classifier that predicts the model's decisions. An explanation *leaks* if the
+    decision can be told from it alone; it then helps the simulator whether or not it explains
+    anything. The gain is therefore averaged over leaking and over other explanations first, and
+    then over the two (equation 1 of Hase et al. [1]_).
 
     Parameters
     ----------
