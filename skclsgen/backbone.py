@@ -40,7 +40,7 @@ from .model_source import (
     find_base_model,
     quiet_transformers,
 )
-from .prompt import control_tokens
+from .prompt import text_ids
 from .trunk_cache import TrunkCache
 
 __all__ = [
@@ -95,7 +95,7 @@ class BaseModel:
         self.tokenizer = tokenizer
         self.device = lm.device
         self.dtype = lm.dtype
-        self.check_ids(_ids_of_text(tokenizer))
+        self.check_ids(text_ids(tokenizer))
         self.logit_shape = LogitShape.of(lm)
         self.logit_shape.check(info.model, self.lm)
         self.packs = attn_implementation == "auto" and can_pack(self.lm)
@@ -148,16 +148,6 @@ class BaseModel:
         configured = getattr(self.lm.generation_config, "eos_token_id", None)
         ids = configured if isinstance(configured, list) else [configured]
         return frozenset(i for i in [*ids, self.tokenizer.eos_token_id] if i is not None)
-
-
-def _ids_of_text(tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """Ids that texts become, and those of their beginning and end.
-
-    Not control tokens: a few text models have no embedding for the one that marks a picture.
-    """
-    control = set(control_tokens(tokenizer).values())
-    ends = {tokenizer.bos_token_id, tokenizer.eos_token_id} - {None}
-    return (set(tokenizer.get_vocab().values()) - control) | ends
 
 
 # Weak values: an entry lives as long as some estimator (or its family of clones) holds the model.

@@ -99,6 +99,16 @@ def control_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
     }
 
 
+def text_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Ids that texts become, and those of their beginning and end.
+
+    Not control tokens: a few text models have no embedding for the one that marks a picture.
+    """
+    control = set(control_tokens(tokenizer).values())
+    ends = {tokenizer.bos_token_id, tokenizer.eos_token_id} - {None}
+    return (set(tokenizer.get_vocab().values()) - control) | ends
+
+
 class PromptEncoder:
     """Token ids of prompts, label words and continuations for one model and one task.
 
