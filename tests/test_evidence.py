@@ -53,6 +53,7 @@ def test_quick_form_runs_every_arm_and_goes_on_where_it_stopped(tiny, tmp_path, 
     report = tmp_path / "report"
     text = (report / "messages.md").read_text()
     assert all(arm.title in text for arm in ARMS.values())
+    assert text.count("24 rows to learn from") == text.count("3 epochs, 24 rows to learn from") == 2
     assert "<table>" in (report / "messages.html").read_text()
     pictures = {file.name: file.stat().st_size for file in report.glob("*.png")}
     kinds = ("auroc", "roc", "reliability", "explanations", "explanations-joint_self")
@@ -65,6 +66,10 @@ def test_quick_form_runs_every_arm_and_goes_on_where_it_stopped(tiny, tmp_path, 
     monkeypatch.setattr(command, "run_arm", never)
     again = call(tmp_path, "--model", tiny)
     assert again["scores"] == found["scores"]
+    for seed in (0, 1):
+        (tmp_path / "runs" / "messages" / f"generation-{seed}.json").unlink()
+    short = call(tmp_path, "--model", tiny, "--finished")
+    assert {entry["arm"] for entry in short["scores"]} == set(ARMS) - {"generation"}
     with pytest.raises(ValueError, match="epochs 1 instead of 2; name another folder"):
         call(tmp_path, "--model", tiny, "--epochs", "2")
 
@@ -440,3 +445,9 @@ def test_arms_that_ask_much_see_the_first_rows_only():
     settings = replace(SETTINGS, few_rows=7)
     assert run._rows(ARMS["tournament"], settings, cohort.test) == 7
     assert run._rows(ARMS["cnn"], settings, cohort.test) == len(cohort.test)
+
+
+def test_nothing_is_reported_before_the_joint_model_is_finished(tiny, tmp_path, capsys):
+    assert call(tmp_path, "--model", tiny, "--finished") == {}
+    assert "no run of the joint model is finished" in capsys.readouterr().out
+    assert not (tmp_path / "report").exists()

@@ -62,6 +62,8 @@ class Arm:
         False if chance has no part in it, rows to learn from included: one run is enough.
     once : bool
         True if it takes too long to be run on more than one seed.
+    slow : bool
+        True if it learns so slowly that fewer rows may have to do.
     few_rows : bool
         True if it asks so much of every text that few must do.
     explained : bool
@@ -79,6 +81,7 @@ class Arm:
     kind: str
     seeds: bool = True
     once: bool = False
+    slow: bool = False
     few_rows: bool = False
     explained: bool = False
     writes: bool = False
@@ -147,7 +150,7 @@ ARMS: dict[str, Arm] = {
         "tuned",
         explained=True,
     ),
-    "trainer": Arm("Trainer + PEFT, float32, 3 epochs", Trainer, "tuned", once=True),
+    "trainer": Arm("Trainer + PEFT, float32, 3 epochs", Trainer, "tuned", once=True, slow=True),
     "probe": Arm(
         "Linear probe, frozen base",
         lambda s, seed: LinearProbe(s.model, random_state=seed),

@@ -19,7 +19,7 @@ from ...datasets import (
 )
 from .settings import EvidenceSettings
 
-__all__ = ["ALONE", "CROSS_VALIDATED", "DATASETS", "Cohort", "load_cohort"]
+__all__ = ["ALONE", "CROSS_VALIDATED", "DATASETS", "Cohort", "draw", "load_cohort"]
 
 #: e-SNLI test rows by which hyper-parameters were chosen or looked at while the package was made.
 LOOKED_AT = 1500
@@ -83,8 +83,8 @@ def load_cohort(settings: EvidenceSettings, seed: int) -> Cohort:
     return DATASETS[settings.dataset](settings, seed)
 
 
-def _draw(part: LabelledTexts, rows: int, seed: int) -> LabelledTexts:
-    """Draw rows at random, every label in its share; all of them if there are no more."""
+def draw(part: LabelledTexts, rows: int, seed: int) -> LabelledTexts:
+    """Return rows drawn at random, every label in its share; all of them if there are no more."""
     if len(part) <= rows:
         return part
     chosen, _ = train_test_split(
@@ -106,10 +106,10 @@ def _esnli(settings: EvidenceSettings, seed: int) -> Cohort:
         numbers = pd.Series(range(len(test)))
         seen = test.take(numbers.sample(LOOKED_AT, random_state=0).tolist())
         test = _outside(test, seen)
-    test = _draw(test, settings.test_rows, seed=1)
+    test = draw(test, settings.test_rows, seed=1)
     rest = _outside(fetch_esnli("dev", folder=folder), test)
-    development = _draw(rest, settings.development_rows, seed=1)
-    train = _draw(_outside(rest, development), settings.train_rows, seed)
+    development = draw(rest, settings.development_rows, seed=1)
+    train = draw(_outside(rest, development), settings.train_rows, seed)
     return Cohort(train, development, test, "entailment")
 
 
@@ -120,9 +120,9 @@ def _clinifact(settings: EvidenceSettings, seed: int) -> Cohort:
         fetch_clinifact(split, folder=folder) for split in ("train", "validation", "test")
     )
     return Cohort(
-        _draw(train, settings.train_rows, seed),
-        _draw(development, settings.development_rows, seed=1),
-        _draw(test, settings.test_rows, seed=1),
+        draw(train, settings.train_rows, seed),
+        draw(development, settings.development_rows, seed=1),
+        draw(test, settings.test_rows, seed=1),
         "supported",
     )
 
@@ -139,9 +139,9 @@ def _clinifact_grouped(settings: EvidenceSettings, seed: int) -> Cohort:
     split = leak_free_split(rest.groups, rest.labels, test_size=0.2, random_state=0)
     train, development = (rest.take(part) for part in split)
     return Cohort(
-        _draw(train, settings.train_rows, seed),
-        _draw(development, settings.development_rows, seed=1),
-        _draw(test, settings.test_rows, seed=1),
+        draw(train, settings.train_rows, seed),
+        draw(development, settings.development_rows, seed=1),
+        draw(test, settings.test_rows, seed=1),
         "supported",
     )
 
@@ -157,9 +157,9 @@ def _messages(settings: EvidenceSettings, seed: int) -> Cohort:
     rest, test = parts
     kept, held_out = leak_free_split(rest.groups, rest.labels, test_size=0.25, random_state=0)
     return Cohort(
-        _draw(rest.take(kept), settings.train_rows, seed),
-        _draw(rest.take(held_out), settings.development_rows, seed=1),
-        _draw(test, settings.test_rows, seed=1),
+        draw(rest.take(kept), settings.train_rows, seed),
+        draw(rest.take(held_out), settings.development_rows, seed=1),
+        draw(test, settings.test_rows, seed=1),
         "escalate",
     )
 

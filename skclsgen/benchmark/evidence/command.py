@@ -28,6 +28,7 @@ QUICK: dict[str, Any] = {
     "train_rows": 28,
     "development_rows": 12,
     "test_rows": 20,
+    "slow_train_rows": 24,
     "few_rows": 12,
     "written_rows": 12,
     "passages": 10,
@@ -60,6 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for what all tuned arms read once; their times then leave that out",
     )
     parser.add_argument("--json", type=Path, help="file for all scores and comparisons")
+    parser.add_argument(
+        "--finished", action="store_true", help="run nothing; report the runs that are there"
+    )
     parser.add_argument("--quick", action="store_true", help="a few rows: does it all run?")
     parser.add_argument("--model", default=EvidenceSettings.model)
     parser.add_argument("--epochs", type=int)
@@ -77,7 +81,7 @@ def settings_of(args: argparse.Namespace) -> EvidenceSettings:
 
 
 def gather(args: argparse.Namespace) -> dict[str, Any]:
-    """Run what is missing, and write the report.
+    """Run what is missing, unless only what is finished is asked for, and write the report.
 
     Returns
     -------
@@ -94,7 +98,7 @@ def gather(args: argparse.Namespace) -> dict[str, Any]:
         seed: settings.heading() | {"rows": cohort.digest()} for seed, cohort in cohorts.items()
     }
     store = RunStore(args.work / settings.dataset, headings)
-    complete = _run_missing(arms, settings, cohorts, store)
+    complete = args.finished or _run_missing(arms, settings, cohorts, store)
     runs = {
         arm: {seed: run for seed in range(settings.seeds) if (run := store.find(arm, seed))}
         for arm in arms
@@ -103,6 +107,7 @@ def gather(args: argparse.Namespace) -> dict[str, Any]:
     if not complete:
         print("other processes are at some of the runs; the report holds what is finished")
     if JOINT not in runs:
+        print("no run of the joint model is finished, so there is no report yet")
         return {}
     scored = score(runs, cohorts)
     evidence = Evidence(settings, cohorts, runs, scored, compare(scored, cohorts))

@@ -162,7 +162,7 @@ def _score_table(evidence: Evidence) -> str:
         n_rows = sum(each) if evidence.settings.dataset in CROSS_VALIDATED else each[0]
         rows.append(
             [
-                f"**{ARMS[arm].title}**" if arm == JOINT else ARMS[arm].title,
+                f"**{ARMS[arm].title}**" if arm == JOINT else _title(evidence, arm),
                 str(len(own.by_seed)),
                 str(n_rows),
                 unbroken(f"{mean:.3f} ({low:.3f} to {high:.3f}){spread}"),
@@ -186,6 +186,14 @@ def _score_table(evidence: Evidence) -> str:
     return f"{table(head, rows)}\n\n{notes}"
 
 
+def _title(evidence: Evidence, arm: str) -> str:
+    """An arm's title, and how many rows it learnt from if not all."""
+    seed, run = next(iter(evidence.runs[arm].items()))
+    every = len(evidence.cohorts[seed].train)
+    rows = run.get("train_rows", every)  # runs made before there was a choice had them all
+    return ARMS[arm].title + f", {rows} rows to learn from" * (rows < every)
+
+
 def _unparsed(runs: Mapping[int, Mapping[str, Any]]) -> str:
     found = [run["unparsed"]["test"] for run in runs.values()]
     return "" if found[0] is None else f"{np.mean(found):.0f}"
@@ -202,7 +210,7 @@ def _seconds(evidence: Evidence, arm: str) -> list[str]:
 def _comparison_table(evidence: Evidence) -> str:
     rows = [
         [
-            ARMS[entry["b"]].title,
+            _title(evidence, entry["b"]),
             difference(entry),
             p_value(entry["p"]),
             p_value(entry["p_adjusted"]),

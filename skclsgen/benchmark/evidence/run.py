@@ -13,7 +13,7 @@ from ...datasets import LabelledTexts
 from ..measure import environment, now, timed
 from ..settings import forget
 from .arms import ARMS, Arm
-from .cohorts import Cohort
+from .cohorts import Cohort, draw
 from .settings import EvidenceSettings
 from .writing import judge_writing
 
@@ -40,11 +40,14 @@ def run_arm(name: str, settings: EvidenceSettings, cohort: Cohort, seed: int) ->
         ``writing``.
     """
     arm = ARMS[name]
+    train = cohort.train
+    if arm.slow and settings.slow_train_rows is not None:
+        train = draw(train, settings.slow_train_rows, seed)
     if arm.kind != "words":
         forget(load_base_model(settings.model))  # or an arm would profit from the one before
     state = {"started": now(), "load_before": os.getloadavg()[0]}
     clf = arm.make(settings, seed)
-    fit_seconds, _ = timed(lambda: _fit(arm, clf, cohort))
+    fit_seconds, _ = timed(lambda: _fit(arm, clf, train))
     development, test = (
         _given(arm, part.take(range(_rows(arm, settings, part))))
         for part in (cohort.development, cohort.test)
@@ -58,6 +61,7 @@ def run_arm(name: str, settings: EvidenceSettings, cohort: Cohort, seed: int) ->
         unread[part] = getattr(clf, "n_unparsed_", None)
         predict_seconds += seconds
     result = state | {
+        "train_rows": len(train),
         "proba": found,
         "unparsed": unread,
         "fit_seconds": fit_seconds,
@@ -70,13 +74,13 @@ def run_arm(name: str, settings: EvidenceSettings, cohort: Cohort, seed: int) ->
     return result
 
 
-def _fit(arm: Arm, clf: Any, cohort: Cohort) -> Any:
+def _fit(arm: Arm, clf: Any, train: LabelledTexts) -> Any:
     further: dict[str, Any] = {}
     if arm.explained:
-        further["explanations"] = cohort.train.reasons
+        further["explanations"] = train.reasons
     if arm.groups:  # or what was learnt by heart would be chosen, and is judged by other sources
-        further[arm.groups] = cohort.train.groups
-    return clf.fit(_given(arm, cohort.train), cohort.train.labels, **further)
+        further[arm.groups] = train.groups
+    return clf.fit(_given(arm, train), train.labels, **further)
 
 
 def _given(arm: Arm, part: LabelledTexts) -> Any:

@@ -15,8 +15,8 @@ from ...baselines import p_true, pairwise, verbalized
 
 __all__ = ["EvidenceSettings"]
 
-#: Fields that say where things are or how often they are done, not what a run is.
-NOT_OF_A_RUN = ("data", "memory", "seeds")
+#: Fields that say where things are or how often they are done, and one that runs tell themselves.
+NOT_OF_A_RUN = ("data", "memory", "seeds", "slow_train_rows")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,9 @@ class EvidenceSettings:
         Fits of every arm that depends on chance; of every arm, where data are cross-validated.
     train_rows, development_rows, test_rows : int
         Most rows to learn from, to choose thresholds and temperatures by, and to judge by.
+    slow_train_rows : int or None
+        Most rows to learn from of arms that learn too slowly for all of ``train_rows``; None is no
+        such limit. Every run tells how many it had.
     few_rows : int
         Most development and test rows of arms that ask too much of each text.
     written_rows : int
@@ -58,6 +61,7 @@ class EvidenceSettings:
     train_rows: int = 800
     development_rows: int = 300
     test_rows: int = 2000
+    slow_train_rows: int | None = None
     few_rows: int = 300
     written_rows: int = 500
     passages: int = 120
