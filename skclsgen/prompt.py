@@ -8,11 +8,12 @@ never become a control token.
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Self
 
 from transformers import PreTrainedTokenizerBase
 
@@ -162,10 +163,10 @@ class PromptEncoder:
         before, after = frame
         # The template's own control tokens are real; the instruction's are plain characters.
         head, mark, tail = before.partition(instruction)
-        self.prefix_ids = [*self._bos(before), *self._template_ids(head)]
+        self.prefix_ids = [*self._bos(before), *self.template_ids(head)]
         self.prefix_ids += self.plain_ids(mark) if mark else []
-        self.prefix_ids += self._template_ids(tail)
-        self.suffix_ids = self._template_ids(after)
+        self.prefix_ids += self.template_ids(tail)
+        self.suffix_ids = self.template_ids(after)
         self.room = max_length - len(self.prefix_ids) - len(self.suffix_ids)
         if self.room < 1:
             raise InvalidTextError(
@@ -175,14 +176,21 @@ class PromptEncoder:
             )
         self.label_ids = [self._ids_after_cue(words) for words in label_words]
 
+    def behind(self, ids: Sequence[int]) -> Self:
+        """Return the same encoder, whose texts stand behind further tokens, such as examples."""
+        other = copy.copy(self)
+        other.prefix_ids = [*self.prefix_ids, *ids]
+        other.room = self.room - len(ids)
+        return other
+
     def plain_ids(self, text: str) -> list[int]:
         """Encode ``text`` as plain characters: control tokens spelled in it stay spellings."""
         if self._control_pattern is None:
-            return self._template_ids(text)
+            return self.template_ids(text)
         # Cutting a control token's spelling in two keeps the tokenizer from recognising it.
         cuts = [match.start() + 1 for match in self._control_pattern.finditer(text)]
         pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-        ids = [i for piece in pieces if piece for i in self._template_ids(piece)]
+        ids = [i for piece in pieces if piece for i in self.template_ids(piece)]
         return [i for i in ids if i not in self._control_ids]
 
     def encode(self, texts: Iterable[str]) -> list[list[int]]:
@@ -198,11 +206,8 @@ class PromptEncoder:
         prompts, cut = [], 0
         for text in texts:
             ids = self.plain_ids(text)
-            if len(ids) > self.room:
-                cut += 1
-                tail = self.room // 2
-                ids = ids[: self.room - tail] + ids[len(ids) - tail :]
-            prompts.append([*ids, *self.suffix_ids])
+            cut += len(ids) > self.room
+            prompts.append([*self.without_middle(ids, self.room), *self.suffix_ids])
         if cut:
             warnings.warn(
                 f"{cut} of {len(prompts)} texts were longer than the {self.room} tokens that "
@@ -212,9 +217,17 @@ class PromptEncoder:
             )
         return prompts
 
+    @staticmethod
+    def without_middle(ids: list[int], room: int) -> list[int]:
+        """Cut the middle out of token ids, if they are more than there is room for."""
+        if len(ids) <= room:
+            return ids
+        tail = room // 2
+        return ids[: room - tail] + ids[len(ids) - tail :]
+
     def opening(self, label: int) -> list[int]:
         """Token ids of ``" {label words}."``, with which every reply about ``label`` opens."""
-        return [*self.label_ids[label], *self._template_ids(LABEL_END)]
+        return [*self.label_ids[label], *self.template_ids(LABEL_END)]
 
     def continuation(self, label: int, explanation: str, max_tokens: int) -> list[int]:
         """Token ids of ``" {label}. {explanation}<eos>"``.
@@ -255,7 +268,8 @@ class PromptEncoder:
             return joined[len(cue) :]
         return self.plain_ids(" " + words) or self.plain_ids(words)
 
-    def _template_ids(self, text: str) -> list[int]:
+    def template_ids(self, text: str) -> list[int]:
+        """Encode what is the template's own: control tokens spelled in it are control tokens."""
         # verbose: long texts are cut later, and need no warning that they would be too long.
         ids = self.tokenizer.encode(text, add_special_tokens=False, verbose=False) if text else []
         return list(ids)

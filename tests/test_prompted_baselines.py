@@ -45,9 +45,14 @@ from skclsgen.prompt import PromptEncoder
 ASKING = {
     "raw": (LabelProbability, {"calibrate": False}),
     "calibrated": (LabelProbability, {}),
+    "few_shot": (LabelProbability, {"examples": 3, "random_state": 0}),
     "p_true": (PTrue, {}),
     "verbalized": (VerbalizedConfidence, {"max_new_tokens": 4}),
     "self_consistency": (SelfConsistency, {"samples": 3, "max_new_tokens": 4, "random_state": 0}),
+    "few_shot_replies": (
+        SelfConsistency,
+        {"examples": 2, "samples": 3, "max_new_tokens": 4, "random_state": 0},
+    ),
     "semantic_entropy": (SemanticEntropy, {"samples": 3, "max_new_tokens": 4, "random_state": 0}),
     "tournament": (PairwiseTournament, {"opponents": 3, "random_state": 0}),
     "relative": (RelativeConfidence, {"opponents": 3, "random_state": 0}),

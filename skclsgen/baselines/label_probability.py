@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp
 
 from ..backbone import DEFAULT_MODEL
-from .prompted import PromptedClassifier
+from .few_shot import FewShotClassifier
 
 __all__ = ["CONTENT_FREE", "LabelProbability"]
 
@@ -18,13 +18,14 @@ __all__ = ["CONTENT_FREE", "LabelProbability"]
 CONTENT_FREE = ("N/A", "[MASK]", "-")
 
 
-class LabelProbability(PromptedClassifier):
+class LabelProbability(FewShotClassifier):
     """How likely the base model finds each label's words behind the prompt.
 
     The prompt is that of :class:`~skclsgen.CLSGenClassifier`. With calibration, each label's
     probability is divided by what the model gives it for texts without content, equation 1 of
-    Zhao et al. with ``W = diag(p)^-1`` and ``b = 0`` [1]_. Other than there, the prompt shows no
-    examples: it is zero-shot, where the paper improves few-shot prompts.
+    Zhao et al. with ``W = diag(p)^-1`` and ``b = 0`` [1]_. With ``examples=0`` the prompt is
+    zero-shot, other than there; with more, it shows training rows as earlier turns of the
+    conversation, and what they make the model expect is divided out too.
 
     Parameters
     ----------
@@ -32,13 +33,20 @@ class LabelProbability(PromptedClassifier):
         Base model, as for :class:`~skclsgen.CLSGenClassifier`.
     calibrate : bool, default=True
         Divide by the probabilities of texts without content.
+    examples : int, default=0
+        Training rows to show, as many of each class as there are; those with explanations show
+        them. They are read once for all texts. Together they take half of the prompt at most.
     label_names, max_length, device, dtype, verbose
         As for :class:`~skclsgen.CLSGenClassifier`.
+    random_state : int, RandomState instance or None, default=None
+        Draws the examples.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
+    examples_ : list of Example
+        The rows shown (``text``, ``label`` as an index of ``classes_``, ``explanation``).
 
     References
     ----------
@@ -58,18 +66,22 @@ class LabelProbability(PromptedClassifier):
         model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
         calibrate: bool = True,
+        examples: int = 0,
         label_names: Mapping[Any, str] | None = None,
         max_length: int | None = None,
         device: str = "auto",
         dtype: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
         super().__init__(
             model,
+            examples=examples,
             label_names=label_names,
             max_length=max_length,
             device=device,
             dtype=dtype,
+            random_state=random_state,
             verbose=verbose,
         )
         self.calibrate = calibrate

@@ -41,6 +41,7 @@ ROOM_FOR_REPLY = 64
 
 #: What the numeric parameters may be, of whichever baseline has them.
 BOUNDS = {
+    "examples": Bound(0, whole=True),
     "max_length": Bound(1, whole=True, none=True),
     "max_new_tokens": Bound(1, whole=True),
     "opponents": Bound(1, whole=True),
@@ -260,9 +261,13 @@ class PromptedClassifier(FamilyOfClones, TextClassifier):
             reply = max(ROOM_FOR_REPLY, getattr(self, "max_new_tokens", 0))
             room = TaskSettings(asked[0], answers, self.max_length, reply).encoder(base)
             encoder = PromptEncoder(base.tokenizer, asked[0], answers, room.max_length, cue)
-            self._questions[asked] = Question(base, encoder)
+            self._questions[asked] = Question(base, self._with_examples(encoder, asked[0]))
             on_release(self)
         return self._questions[asked]
+
+    def _with_examples(self, encoder: PromptEncoder, instruction: str) -> PromptEncoder:
+        """Return an encoder whose texts stand behind what is shown first: nothing."""
+        return encoder
 
     def _base_model(self) -> BaseModel:
         """Load the base model, or find it where a clone of this estimator holds it."""

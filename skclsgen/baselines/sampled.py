@@ -14,7 +14,7 @@ from ..backbone import DEFAULT_MODEL
 from ..metrics.alignment import stated_label
 from ..parameters import Bound, check_number
 from ..wording import words
-from .prompted import PromptedClassifier
+from .few_shot import FewShotClassifier
 
 __all__ = ["SelfConsistency", "SemanticEntropy", "meanings"]
 
@@ -22,7 +22,7 @@ __all__ = ["SelfConsistency", "SemanticEntropy", "meanings"]
 ALIKE = 0.5
 
 
-class SampledReplies(PromptedClassifier):
+class SampledReplies(FewShotClassifier):
     """Base class of classifiers that sample replies; a reply names a label and gives a reason."""
 
     def __init__(
@@ -32,6 +32,7 @@ class SampledReplies(PromptedClassifier):
         samples: int = 10,
         temperature: float = 1.0,
         max_new_tokens: int = 32,
+        examples: int = 0,
         label_names: Mapping[Any, str] | None = None,
         max_length: int | None = None,
         device: str = "auto",
@@ -41,16 +42,17 @@ class SampledReplies(PromptedClassifier):
     ) -> None:
         super().__init__(
             model,
+            examples=examples,
             label_names=label_names,
             max_length=max_length,
             device=device,
             dtype=dtype,
+            random_state=random_state,
             verbose=verbose,
         )
         self.samples = samples
         self.temperature = temperature
         self.max_new_tokens = max_new_tokens
-        self.random_state = random_state
 
     def _learn(self, texts: list[str], labels: np.ndarray) -> None:
         self._shares = np.bincount(labels, minlength=len(self._words)) / len(labels)
@@ -90,15 +92,19 @@ class SelfConsistency(SampledReplies):
         Of sampling, > 0.
     max_new_tokens : int, default=32
         Longest reply in tokens.
+    examples : int, default=0
+        Training rows to show, as for :class:`LabelProbability`.
     label_names, max_length, device, dtype, verbose
         As for :class:`~skclsgen.CLSGenClassifier`.
     random_state : int, RandomState instance or None, default=None
-        Fixes the samples.
+        Draws the examples, and fixes the samples.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
+    examples_ : list of Example
+        The rows shown.
     n_unparsed_ : int
         Replies of the last prediction that stated no label.
 
@@ -150,15 +156,19 @@ class SemanticEntropy(SampledReplies):
         Of sampling, > 0.
     max_new_tokens : int, default=32
         Longest reply in tokens.
+    examples : int, default=0
+        Training rows to show, as for :class:`LabelProbability`.
     label_names, max_length, device, dtype, verbose
         As for :class:`~skclsgen.CLSGenClassifier`.
     random_state : int, RandomState instance or None, default=None
-        Fixes the samples.
+        Draws the examples, and fixes the samples.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
+    examples_ : list of Example
+        The rows shown.
     n_unparsed_ : int
         Replies of the last prediction that stated no label.
 

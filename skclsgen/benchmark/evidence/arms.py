@@ -169,6 +169,12 @@ ARMS: dict[str, Arm] = {
         "prompting",
         seeds=False,
     ),
+    "few_shot": Arm(
+        "Label-token probability, few-shot, contextual calibration",
+        lambda s, seed: LabelProbability(s.model, examples=s.examples, random_state=seed),
+        "prompting",
+        explained=True,
+    ),
     "p_true": Arm("P(True)", _asked(PTrue), "prompting", seeds=False),
     "verbalized": Arm(
         "Verbalized confidence",
@@ -183,6 +189,16 @@ ARMS: dict[str, Arm] = {
         "prompting",
         once=True,
         few_rows=True,
+    ),
+    "few_shot_consistency": Arm(
+        "Self-consistency, few-shot",
+        lambda s, seed: SelfConsistency(
+            s.model, examples=s.examples, samples=s.samples, random_state=seed
+        ),
+        "prompting",
+        once=True,
+        few_rows=True,
+        explained=True,
     ),
     "semantic_entropy": Arm(
         "Semantic entropy",

@@ -35,6 +35,7 @@ QUICK: dict[str, Any] = {
     "epochs": 1,
     "samples": 2,
     "opponents": 2,
+    "examples": 2,
 }
 COUNTS = [name for name in QUICK if name != "epochs"]
 

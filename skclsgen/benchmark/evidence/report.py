@@ -129,7 +129,9 @@ def _rows(evidence: Evidence) -> str:
         f"held out as wholes. The sampling arms have {evidence.settings.samples} replies a text, "
         f"the comparing ones {evidence.settings.opponents} opponents, SetFit {PAIRS_PER_TEXT} "
         "pairs a text: fewer than their defaults, for time's sake. Beyond that nothing was tuned. "
-        "Prompting arms are shown no examples, in one wording each. TF-IDF and sentence embeddings "
+        "Prompting arms have one wording each, and are shown no examples, but for the few-shot "
+        f"ones: {evidence.settings.examples} training rows, as many of each label, with people's "
+        "reasons where there are any. TF-IDF and sentence embeddings "
         "have features of each column of the records; the column that one arm has alone is "
         f"`{ALONE[evidence.settings.dataset]}`."
     )

@@ -17,6 +17,8 @@ __all__ = ["EvidenceSettings"]
 
 #: Fields that say where things are or how often they are done, and one that runs tell themselves.
 NOT_OF_A_RUN = ("data", "memory", "seeds", "slow_train_rows")
+#: Fields that came later, at their defaults: a heading leaves these out, as earlier runs do.
+ADDED = {"examples": 8}
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,9 @@ class EvidenceSettings:
         Of general text, by which the language is judged.
     epochs : int
         Of every arm that is tuned: the same budget for all.
-    samples, opponents : int
-        Replies sampled, and texts compared with, for each text.
+    samples, opponents, examples : int
+        Replies sampled, texts compared with, and training rows shown, for each text, in arms that
+        do so.
     """
 
     dataset: str
@@ -68,6 +71,7 @@ class EvidenceSettings:
     epochs: int = 2
     samples: int = 5
     opponents: int = 4
+    examples: int = ADDED["examples"]
 
     def heading(self) -> dict[str, Any]:
         """Return what is asked of a run: settings, and the wording of the prompts.
@@ -75,7 +79,11 @@ class EvidenceSettings:
         On which rows, the runs' folder adds; on which machine, with which versions, every run says
         of itself.
         """
-        own = {key: value for key, value in asdict(self).items() if key not in NOT_OF_A_RUN}
+        own = {
+            key: value
+            for key, value in asdict(self).items()
+            if key not in NOT_OF_A_RUN and ADDED.get(key) != value
+        }
         name = Path(self.model).name if Path(self.model).exists() else self.model
         return own | {"model": name, "prompts": prompts_digest()}
 

@@ -1,0 +1,161 @@
+"""Training rows shown in the prompt, as earlier turns of the conversation."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from ..exceptions import InvalidTextError, TruncationWarning
+from ..prompt import PromptEncoder
+
+__all__ = ["Example", "draw_examples", "example_ids"]
+
+logger = logging.getLogger(__name__)
+
+#: Stand in for a reply and for the text behind it while the chat template is rendered.
+_REPLY, _NEXT = "\ue000reply\ue001", "\ue000next\ue001"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training row.
+
+    Attributes
+    ----------
+    text : str
+    label : int
+        Index of its class.
+    explanation : str or None
+    """
+
+    text: str
+    label: int
+    explanation: str | None = None
+
+
+def draw_examples(labels: np.ndarray, count: int, rng: np.random.RandomState) -> list[int]:
+    """Draw rows, as many of each class as there are.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (rows,)
+        Class indices.
+    count : int
+        Rows to draw; all of them if there are no more.
+    rng : RandomState
+
+    Returns
+    -------
+    list of int
+        In random order, but for classes that take turns.
+
+    Examples
+    --------
+    >>> labels = np.array([0, 0, 0, 0, 1, 1])
+    >>> sorted(labels[draw_examples(labels, 4, np.random.RandomState(0))].tolist())
+    [0, 0, 1, 1]
+    """
+    order = rng.permutation(len(labels))
+    turn = np.empty(len(labels), dtype=int)
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels[order] == label)
+        turn[own] = np.arange(len(own))
+    return [int(row) for row in order[np.argsort(turn, kind="stable")][:count]]
+
+
+def example_ids(
+    encoder: PromptEncoder, instruction: str, examples: Sequence[Example], room: int
+) -> list[int]:
+    """Return the tokens of examples, to stand between a prompt's beginning and its text.
+
+    Every example reads as the prompt goes on: the text, the template's turn and the cue, the label
+    and its reason, and the turn back. Long texts lose their middle, so that all have room.
+
+    Parameters
+    ----------
+    encoder : PromptEncoder
+        Of the prompt they are put in.
+    instruction : str
+        That of the encoder.
+    examples : sequence of Example
+    room : int
+        Most tokens of all examples together.
+
+    Raises
+    ------
+    InvalidTextError
+        If that leaves no room for the texts.
+
+    Warns
+    -----
+    TruncationWarning
+        Once, with the number of texts that lost their middle.
+    """
+    turn = encoder.template_ids(_turn_back(encoder.tokenizer, instruction))
+    behind = []
+    for example in examples:
+        words = " ".join((example.explanation or "").split())
+        reason = encoder.plain_ids(" " + words) if words else []
+        behind.append([*encoder.suffix_ids, *encoder.opening(example.label), *reason, *turn])
+    texts = [encoder.plain_ids(example.text) for example in examples]
+    left = room - sum(map(len, behind))
+    if left < len(texts):
+        raise InvalidTextError(
+            f"examples={len(examples)} leaves no room for their texts: their {room} tokens, half "
+            f"of what the prompt may hold, are {room - left} of template, labels and reasons; show "
+            "fewer examples or raise max_length."
+        )
+    longest = _fair_share([len(ids) for ids in texts], left)
+    cut = sum(len(ids) > longest for ids in texts)
+    if cut:
+        warnings.warn(
+            f"{cut} of {len(texts)} examples had texts of more than the {longest} tokens there is "
+            "room for; their middle was cut out.",
+            TruncationWarning,
+            stacklevel=3,
+        )
+    shown = (
+        [*encoder.without_middle(ids, longest), *rest]
+        for ids, rest in zip(texts, behind, strict=True)
+    )
+    return [token for ids in shown for token in ids]
+
+
+def _turn_back(tokenizer: PreTrainedTokenizerBase, instruction: str) -> str:
+    """What the chat template puts between a reply and the text behind it."""
+    if not tokenizer.chat_template:
+        return "\n\n"
+    turns = [
+        {"role": "user", "content": instruction},
+        {"role": "assistant", "content": _REPLY},
+        {"role": "user", "content": _NEXT},
+    ]
+    try:
+        rendered = tokenizer.apply_chat_template(turns, tokenize=False, enable_thinking=False)
+    except Exception as error:  # templates raise errors of their own
+        logger.debug("chat template refused a second turn: %s", error)
+        return "\n\n"
+    _, reply, rest = str(rendered).partition(_REPLY)
+    between, following, _ = rest.partition(_NEXT)
+    return between if reply and following else "\n\n"
+
+
+def _fair_share(lengths: Sequence[int], room: int) -> int:
+    """Return where to cut, so that what is left of all lengths fits and no more is cut.
+
+    Examples
+    --------
+    >>> _fair_share([2, 9, 7], 12)
+    5
+    """
+    for done, length in enumerate(sorted(lengths)):
+        share = room // (len(lengths) - done)
+        if length > share:
+            return share
+        room -= length
+    return max(lengths)
