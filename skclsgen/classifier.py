@@ -23,13 +23,15 @@ from .labels import class_indices, label_words
 from .parameters import check_class_weights, check_number, check_parameters
 from .persistence import SavedToFolder
 from .rationales import RationaleReport
+from .teacher import Teacher
+from .temperature import TemperatureScaled
 from .text_estimator import TextClassifier
 from .training import History
 
 __all__ = ["CLSGenClassifier"]
 
 
-class CLSGenClassifier(SavedToFolder, FamilyOfClones, TextClassifier):
+class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextClassifier):
     """Text classifier with probabilities to decide on and explanations to read.
 
     LoRA-fine-tunes an open causal language model with two heads: a classification head at the
@@ -64,11 +66,13 @@ class CLSGenClassifier(SavedToFolder, FamilyOfClones, TextClassifier):
         Weight of a penalty that keeps the base model's language while the model learns to write:
         the divergence from the base model on short passages that the base model wrote. 0 switches
         it off.
-    rationales : {"self", None}, default="self"
+    rationales : {"self", None} or callable, default="self"
         Where explanations come from when ``fit`` is given none. With ``"self"`` the base model
-        writes them from the text and its true label; with None there are none. What it writes are
-        quotations: usable reasons where single words show the label, poor ones where two texts
-        must be compared.
+        writes them from the text and its true label. What it writes are quotations: usable reasons
+        where single words show the label, poor ones where two texts must be compared. A callable,
+        such as one that asks a larger model, is given the training texts and the words of their
+        labels, two lists, and returns a string or None for each. With None there are no
+        explanations. Reasons of either are filtered, see ``rationale_report_``.
     epochs : int, default=2
         Passes over the training data; 0 makes a zero-shot classifier.
     learning_rate : float, default=2e-4
@@ -133,9 +137,12 @@ class CLSGenClassifier(SavedToFolder, FamilyOfClones, TextClassifier):
         Epochs run.
     rationale_report_ : dict
         Where the training explanations came from, and what became of them. ``source`` is
-        ``"caller"``, ``"self"`` or ``"none"``; it is ``"none"`` too if ``epochs`` or
-        ``explanation_weight`` is 0. ``classes`` has, for every label, the number of ``rows``, the
-        number of explanations ``kept``, and how many were ``dropped`` for which reason.
+        ``"caller"``, ``"self"``, ``"teacher"`` (a callable) or ``"none"``; it is ``"none"`` too if
+        ``epochs`` or ``explanation_weight`` is 0. ``classes`` has, for every label, the number of
+        ``rows``, the number of explanations ``kept``, and how many were ``dropped`` for which
+        reason.
+    temperature_ : float
+        What logits are divided by: 1, until :meth:`calibrate` chooses another.
     base_model_ : dict
         What was loaded: ``model``, ``source`` (``"folder"``, ``"gguf"``, ``"hub cache"``,
         ``"embedded"`` or ``"hub"``), ``path``, ``revision``, ``fingerprint``.
@@ -172,7 +179,7 @@ class CLSGenClassifier(SavedToFolder, FamilyOfClones, TextClassifier):
         lora_dropout: float = 0.0,
         explanation_weight: float = 0.5,
         language_weight: float = 2.0,
-        rationales: Literal["self"] | None = "self",
+        rationales: Literal["self"] | Teacher | None = "self",
         epochs: int = 2,
         learning_rate: float = 2e-4,
         weight_decay: float = 0.0,
@@ -328,6 +335,7 @@ class CLSGenClassifier(SavedToFolder, FamilyOfClones, TextClassifier):
             "source": report.source,
             "classes": dict(zip(classes.tolist(), report.classes, strict=True)),
         }
+        self.temperature_ = 1.0  # what was true of the last fit's probabilities is not of these
         self._network = network
         self._keep_column_names(X)
         return self
@@ -365,7 +373,7 @@ class CLSGenClassifier(SavedToFolder, FamilyOfClones, TextClassifier):
         >>> clf.predict_proba(["Smoke is rising!", "Any news?"]).sum(axis=1)
         array([1., 1.])
         """
-        return softmax(self._logits(X), axis=1)
+        return softmax(self._scaled_logits(X), axis=1)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Log-odds of the second class, or the logits of several classes.
@@ -392,7 +400,7 @@ class CLSGenClassifier(SavedToFolder, FamilyOfClones, TextClassifier):
         >>> clf.decision_function(["Smoke is rising!", "Any news?"]).shape
         (2,)
         """
-        logits = self._logits(X)
+        logits = self._scaled_logits(X)
         return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
@@ -419,7 +427,7 @@ class CLSGenClassifier(SavedToFolder, FamilyOfClones, TextClassifier):
         >>> bool((clf.predict_log_proba(["Smoke is rising!"]) < 0).all())
         True
         """
-        return log_softmax(self._logits(X), axis=1)
+        return log_softmax(self._scaled_logits(X), axis=1)
 
     def explain(
         self, X: Any, labels: Any = None, *, max_new_tokens: int | None = None
@@ -468,7 +476,7 @@ class CLSGenClassifier(SavedToFolder, FamilyOfClones, TextClassifier):
                 Explanation(
                     text=reply.text,
                     label=classes[reply.label],
-                    proba=float(softmax(reply.logits)[reply.label]),
+                    proba=float(softmax(reply.logits / self.temperature_)[reply.label]),
                     predicted=classes[int(reply.logits.argmax())],
                     source=text,
                     complete=reply.complete,

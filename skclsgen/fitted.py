@@ -32,7 +32,7 @@ from .prompt import PromptEncoder
 from .reading import batches_by_length
 from .training import seeded
 
-__all__ = ["BaseModelSettings", "FittedNetwork", "Reply", "TaskSettings"]
+__all__ = ["BaseModelSettings", "FittedNetwork", "LiveNetwork", "Reply", "TaskSettings"]
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,9 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class _Live:
+class LiveNetwork:
+    """What a fitted network runs with: base model, prompts, and layers with their adapters."""
+
     base: BaseModel
     encoder: PromptEncoder
     net: DualHead
@@ -170,7 +172,7 @@ class FittedNetwork:
         self.memory = memory
         self.state: dict[str, torch.Tensor] | None = None
         self.fingerprint: str | None = None
-        self._live: _Live | None = None
+        self._live: LiveNetwork | None = None
         self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -179,7 +181,7 @@ class FittedNetwork:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _live=None, _lock=threading.RLock())
 
-    def live(self, verbose: int = 0) -> _Live:
+    def live(self, verbose: int = 0) -> LiveNetwork:
         """Return base model, encoder and network, built if need be."""
         # What is drawn for adapters that a trained state replaces is not the caller's. Drawing
         # comes before the lock, as it does in a fit.
@@ -191,7 +193,7 @@ class FittedNetwork:
                 on_release(self)
             return live
 
-    def _build(self, verbose: int) -> _Live:
+    def _build(self, verbose: int) -> LiveNetwork:
         if self.lease.settings != self.base:  # or the two would be in memory together
             self.lease.release()
         base = self.base.load(self.fingerprint, verbose)
@@ -214,7 +216,7 @@ class FittedNetwork:
         self.task = replace(self.task, frame=encoder.frame)
         self.fingerprint = found
         self.lease.base, self.lease.settings = base, self.base
-        return _Live(base, encoder, net)
+        return LiveNetwork(base, encoder, net)
 
     def _open_memory(self, folder: str, base: BaseModel) -> Memory:
         """Return the memory of this base model, as it is run here."""
@@ -251,7 +253,7 @@ class FittedNetwork:
         network.state = state
         return network
 
-    def keep_state(self, live: _Live) -> None:
+    def keep_state(self, live: LiveNetwork) -> None:
         """Copy what training changed in ``live``, which :meth:`live` returned, into ``state``."""
         self.state = live.net.trained_state()
         if self._live is not live:  # released meanwhile, and perhaps built from the state before

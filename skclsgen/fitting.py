@@ -12,13 +12,14 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from .backbone import BaseLease
-from .fitted import BaseModelSettings, FittedNetwork, TaskSettings
+from .fitted import BaseModelSettings, FittedNetwork, LiveNetwork, TaskSettings
 from .holdout import hold_out
 from .inputs import TrainingRows
 from .lora import LoraSettings
 from .parameters import model_location
 from .prompt import default_instruction
 from .rationales import RationaleReport, choose_rationales
+from .teacher import taught_rationales
 from .training import History, TrainingSettings, make_examples, seeded, train
 
 if TYPE_CHECKING:
@@ -100,20 +101,7 @@ def learn(
             if params.early_stopping:
                 parts = hold_out(rows.labels, params.validation_fraction, seed)
                 training, held_out = map(rows.take, parts)
-            # Reasons that would count nothing are neither written nor used.
-            reasons: list[str | None] = [None] * len(training)
-            report = _without_reasons(training.labels, len(network.task.label_words))
-            if params.epochs and params.explanation_weight:
-                reasons, report = choose_rationales(
-                    live.base,
-                    training,
-                    network.task.label_words,
-                    source=params.rationales,
-                    max_length=live.encoder.max_length,
-                    max_new_tokens=network.task.max_new_tokens,
-                    memory=live.net.memory,
-                    verbose=params.verbose,
-                )
+            reasons, report = _reasons(params, network, live, training)
             if not classification_weight:
                 reasons = [reason or "" for reason in reasons]
             examples = make_examples(live.encoder, training, reasons, params.max_new_tokens)
@@ -138,6 +126,29 @@ def learn(
         network.release()
         raise
     return history, report
+
+
+def _reasons(
+    params: CLSGenClassifier, network: FittedNetwork, live: LiveNetwork, rows: TrainingRows
+) -> tuple[list[str | None], RationaleReport]:
+    """Return an explanation or None for every row, and where they came from."""
+    words = network.task.label_words
+    if not (params.epochs and params.explanation_weight):
+        # What would count nothing is neither written nor used.
+        return [None] * len(rows), _without_reasons(rows.labels, len(words))
+    asks_teacher = callable(params.rationales)
+    if asks_teacher and rows.reasons is None:
+        return taught_rationales(params.rationales, rows, words)
+    return choose_rationales(
+        live.base,
+        rows,
+        words,
+        source=None if asks_teacher else params.rationales,
+        max_length=live.encoder.max_length,
+        max_new_tokens=network.task.max_new_tokens,
+        memory=live.net.memory,
+        verbose=params.verbose,
+    )
 
 
 def _without_reasons(labels: np.ndarray, n_classes: int) -> RationaleReport:

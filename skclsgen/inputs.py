@@ -145,6 +145,11 @@ def check_texts(X: Any, name: str = "X") -> list[str]:
         if not isinstance(value, str):
             what = "missing (None or NaN)" if is_missing(value) else f"{type(value).__name__!r}"
             way = ".decode()" if isinstance(value, BYTES) else "str()"
+            if isinstance(value, (Mapping, list, tuple)):
+                raise InvalidTextError(
+                    f"{name}[{row}] is {what}, not a string; pass records as pandas.DataFrame"
+                    f"({name}), with a column for each of their parts."
+                )
             raise InvalidTextError(
                 f"{name}[{row}] is {what}, not a string; drop the row or convert it with {way}."
             )
@@ -229,7 +234,14 @@ def check_labels(y: Any, n_texts: int) -> tuple[np.ndarray, np.ndarray]:
         raise InvalidLabelsError(
             "CLSGenClassifier requires y to be passed, but the target y is None."
         )
-    column = column_or_1d(np.asarray(y), warn=True)  # pandas' nullable types as floats otherwise
+    try:
+        found = np.asarray(y)  # pandas' nullable types as floats otherwise
+    except ValueError:
+        raise InvalidLabelsError(
+            "y holds sequences of several lengths; pass one label per text: several labels of one "
+            "text need a classifier each."
+        ) from None
+    column = column_or_1d(found, warn=True)
     if len(column) != n_texts:
         raise InvalidLabelsError(
             f"X has {n_texts} texts but y has {len(column)} labels; pass one label per text."
@@ -297,7 +309,9 @@ def check_weights(sample_weight: Any, n_texts: int) -> np.ndarray:
     return weights
 
 
-def check_explanations(explanations: Any, n_texts: int) -> list[str | None] | None:
+def check_explanations(
+    explanations: Any, n_texts: int, name: str = "explanations"
+) -> list[str | None] | None:
     """Return one explanation or ``None`` per text; blank strings count as ``None``.
 
     ``None`` instead of a sequence stays ``None``: no explanations were given at all.
@@ -313,20 +327,21 @@ def check_explanations(explanations: Any, n_texts: int) -> list[str | None] | No
     no_sequence = (str, bytes, Mapping, set, frozenset)
     if isinstance(explanations, no_sequence) or not hasattr(explanations, "__len__"):
         raise InvalidExplanationsError(
-            f"explanations is {type(explanations).__name__!r}; pass one string or None per text."
+            f"{name} is {type(explanations).__name__!r}; pass one string or None per text."
         )
     values = [None if is_missing(value) else value for value in list(explanations)]
     if len(values) != n_texts:
         raise InvalidExplanationsError(
-            f"X has {n_texts} texts but there are {len(values)} explanations; pass one string or "
-            "None per text."
+            f"X has {n_texts} texts but {name} has {len(values)} rows; pass one string or None per "
+            "text."
         )
     for row, value in enumerate(values):
         if value is not None and not isinstance(value, str):
             raise InvalidExplanationsError(
-                f"explanations[{row}] is {type(value).__name__!r}; pass a string or None."
+                f"{name}[{row}] is {type(value).__name__!r}; pass a string or None (the loaders' "
+                "data sets have them as .reasons)."
             )
-        check_encodable(value or "", f"explanations[{row}]", InvalidExplanationsError)
+        check_encodable(value or "", f"{name}[{row}]", InvalidExplanationsError)
     return [value if value is not None and value.strip() else None for value in values]
 
 

@@ -92,8 +92,8 @@ def check_parameters(params: CLSGenClassifier) -> None:
     for name in BOUNDS:
         check_number(name, getattr(params, name))
     check_lora_layers(params.lora_layers)
-    if params.rationales not in ("self", None):
-        raise ValueError(f"rationales={params.rationales!r} must be 'self' or None.")
+    if not callable(params.rationales) and params.rationales not in ("self", None):
+        raise ValueError(f"rationales={params.rationales!r} must be 'self', a callable or None.")
     check_memory(params.memory)
     if params.instruction is not None:
         check_texts([params.instruction], "instruction")

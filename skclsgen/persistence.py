@@ -47,6 +47,7 @@ FITTED = (
     "history_",
     "n_iter_",
     "rationale_report_",
+    "temperature_",
     "base_model_",
 )
 
@@ -76,7 +77,7 @@ class SavedToFolder(BaseEstimator):
         ----------
         folder : path
             New or empty, or an earlier saved classifier, which is replaced. ``memory`` is not
-            saved, and a ``RandomState`` instance becomes None.
+            saved; a ``RandomState`` instance and a callable ``rationales`` become None.
 
         Raises
         ------
@@ -104,6 +105,8 @@ class SavedToFolder(BaseEstimator):
         if isinstance(params["random_state"], np.random.RandomState):
             params["random_state"] = None  # its state belongs to the session
         params["memory"] = None  # a folder of this machine
+        if callable(params["rationales"]):
+            params["rationales"] = None  # code is not saved
         fitted = {name: getattr(self, name) for name in FITTED if hasattr(self, name)}
         settings = {
             "class": type(self).__name__,

@@ -133,7 +133,7 @@ def test_bad_examples_are_refused_by_fit(kind, tiny, data):
         clf.fit(texts, labels)
     with pytest.raises(ValueError, match="examples"):
         kind(tiny, examples=-1).fit(texts, labels)
-    with pytest.raises(InvalidExplanationsError, match="40 texts but there are 1 explanations"):
+    with pytest.raises(InvalidExplanationsError, match="X has 40 texts but explanations has 1"):
         kind(tiny, examples=2).fit(texts, labels, explanations=["so"])
 
 

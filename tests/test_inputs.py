@@ -45,6 +45,8 @@ def clf():
         ({"text": TEXTS}, r"X is 'dict', whose keys are no texts; .*such as X\['text'\]"),
         (set(TEXTS), "X is 'set', which has no order; put the texts in a list"),
         (frozenset(TEXTS), "X is 'frozenset', which has no order"),
+        ([{"claim": "a", "title": "b"}] * 4, r"X\[0\] is 'dict'.*pass records as pandas"),
+        ([("a", "b")] * 4, r"X\[0\] is 'tuple'.*with a column for each of their parts"),
         (["a", None, "c", "d"], r"X\[1\] is missing \(None or NaN\)"),
         (["a", "b", float("nan"), "d"], r"X\[2\] is missing \(None or NaN\)"),
         (pd.Series(["a", pd.NA, "c", "d"], dtype="string"), r"X\[1\] is missing"),
@@ -81,6 +83,7 @@ def test_bad_texts(clf, X, message):
         (np.array([1, "a", 2, "b"], dtype=object), "mixes labels of the types int, str"),
         ([(1, 2), (1, 3), (1, 2), (1, 3)], "y should be a 1d array"),
         (pd.Series([(1, 2), (1, 3), (1, 2), (1, 3)]), "y should be a 1d array"),
+        ([["a"], ["a", "b"], ["b"], ["a"]], "several labels of one text need a classifier each"),
         ([0.5, 1.5, 2.25, 3.1], "Unknown label type"),
         (
             [Mood.GOOD, Mood.BAD] * 2,
@@ -157,7 +160,7 @@ def test_labels_that_read_alike_collide(clf):
 @pytest.mark.parametrize(
     ("explanations", "message"),
     [
-        (["a"], "X has 4 texts but there are 1 explanations"),
+        (["a"], "X has 4 texts but explanations has 1 rows"),
         ("abcd", "explanations is 'str'; pass one string or None per text"),
         (dict.fromkeys("abcd"), "explanations is 'dict'; pass one string or None per text"),
         (set("abcd"), "explanations is 'set'; pass one string or None per text"),

@@ -34,6 +34,11 @@ class TextSplit:
     def __len__(self) -> int:
         return len(self.texts)
 
+    @property
+    def reasons(self) -> list[str]:
+        """The explanations, as ``fit(..., explanations=)`` takes them; of any data set here."""
+        return self.explanations
+
 
 @dataclass(frozen=True)
 class Messages:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from scipy.fft import dct, idct
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 from sklearn.utils import check_random_state
 
+from ..temperature import best_temperature
 from .targets import check_binary, check_level
 
 __all__ = [
@@ -31,8 +31,6 @@ PRECISION = 1e-4
 MET = 0.02
 #: No probability counts as nearer to 0 or 1; what is stated at 100% and wrong is beyond mending.
 NEAREST = 1e-12
-#: Temperatures that are looked at, as natural logarithms: a fiftieth to fifty.
-LOG_TEMPERATURES = (-np.log(50.0), np.log(50.0))
 
 
 def smooth_ece(y_true: Any, proba: Any) -> float:
@@ -282,17 +280,7 @@ def fit_temperature(y_true: Any, proba: Any) -> float:
             f"y_true has the shape {y.shape} for probabilities of {len(logits)} rows and "
             f"{logits.shape[1]} classes; pass one class index per row, at least one."
         )
-
-    def loss(log_temperature: float) -> float:
-        table = log_softmax(logits / np.exp(log_temperature), axis=1)
-        return -float(table[np.arange(len(y)), y.astype(int)].mean())
-
-    found = minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded")
-    # The search itself never tries its bounds.
-    best = min((float(found.x), *LOG_TEMPERATURES), key=loss)
-    if loss(0.0) - loss(best) < 1e-12:
-        return 1.0
-    return float(np.exp(best))
+    return best_temperature(logits, y.astype(int))
 
 
 def apply_temperature(proba: Any, temperature: float) -> np.ndarray:

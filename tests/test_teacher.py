@@ -1,0 +1,101 @@
+"""Reasons written by a function of the caller's."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
+
+from skclsgen import CLSGenClassifier
+from skclsgen.exceptions import InvalidExplanationsError
+
+
+class Quoting:
+    """A teacher that quotes the text, and remembers what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, texts, labels):
+        self.asked.append((texts, labels))
+        return [f'The message says "{text}"' for text in texts]
+
+
+def test_a_teacher_writes_the_reasons_of_all_training_rows(quick, data):
+    texts, labels, _ = data
+    teacher = Quoting()
+    words = {"escalate": "urgent", "routine": "calm"}
+    clf = CLSGenClassifier(**quick | {"rationales": teacher}, label_names=words)
+    clf.fit(texts, labels)
+    assert teacher.asked == [(texts, [words[label] for label in labels])]
+    report = clf.rationale_report_
+    assert report["source"] == "teacher"
+    assert {label: own["rows"] for label, own in report["classes"].items()} == {
+        label: labels.count(label) for label in words
+    }
+    assert sum(own["kept"] for own in report["classes"].values()) > 30
+    same = CLSGenClassifier(**quick, label_names=words).fit(
+        texts, labels, explanations=teacher(texts, labels)
+    )
+    assert len(clf.history_["explanation_loss"]) == len(same.history_["explanation_loss"]) == 1
+
+
+def test_what_it_writes_is_filtered(quick, data):
+    texts, labels, _ = data
+    said = ["no no no no no", "", None, "It is calm and quite routine, this."]
+    written = [*said, *(f'It says "{text}"' for text in texts[4:])]
+    clf = CLSGenClassifier(**quick | {"rationales": lambda texts, labels: written})
+    labels = ["escalate"] * 4 + labels[4:]
+    report = clf.fit(texts, labels).rationale_report_["classes"]["escalate"]
+    assert report["dropped"]["empty"] == 2
+    assert report["dropped"]["repetitive"] == 1
+    assert report["dropped"]["other label"] >= 1
+    assert report["kept"] == report["rows"] - sum(report["dropped"].values())
+
+
+def test_reasons_that_fit_is_given_come_first(quick, data):
+    texts, labels, _ = data
+    teacher = Quoting()
+    clf = CLSGenClassifier(**quick | {"rationales": teacher})
+    clf.fit(texts, labels, explanations=["Because it is so."] + [None] * (len(texts) - 1))
+    assert clf.rationale_report_["source"] == "caller"
+    clf.set_params(explanation_weight=0).fit(texts, labels)
+    assert clf.rationale_report_["source"] == "none"
+    assert not teacher.asked
+
+
+def test_every_fold_asks_about_its_own_rows(quick, data):
+    texts, labels, _ = data
+    asked = []
+
+    def teacher(texts, labels):
+        asked.append(len(texts))
+        return [None] * len(texts)
+
+    clf = clone(CLSGenClassifier(**quick | {"rationales": teacher}))
+    assert np.isfinite(cross_val_score(clf, texts, labels, cv=2)).all()
+    assert asked == [20, 20]
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        (["one"], "X has 40 texts but what the callable rationales returned has 1 rows"),
+        ("a sentence", "what the callable rationales returned is 'str'"),
+        ([3] * 40, r"rationales returned\[0\] is 'int'"),
+    ],
+)
+def test_what_is_no_reason_is_refused_before_training(quick, data, written, message):
+    texts, labels, _ = data
+    clf = CLSGenClassifier(**quick | {"rationales": lambda texts, labels: written})
+    with pytest.raises(InvalidExplanationsError, match=message):
+        clf.fit(texts, labels)
+    assert not hasattr(clf, "classes_")
+
+
+def test_a_teacher_is_not_saved(quick, data, tmp_path):
+    texts, labels, test = data
+    clf = CLSGenClassifier(**quick | {"rationales": Quoting()}).fit(texts, labels)
+    clf.save(tmp_path / "saved")
+    again = CLSGenClassifier.load(tmp_path / "saved")
+    assert again.rationales is None
+    assert np.array_equal(again.predict_proba(test), clf.predict_proba(test))
