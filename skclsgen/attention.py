@@ -27,11 +27,11 @@ from transformers import (
 )
 
 from .exceptions import UnsupportedModelError
-from .grouped_attention import Plan, grouped_attention, make_plan
+from .grouped_attention import grouped_attention, make_plan
 from .module_tree import Skip, decoder_layers, share_weights
 from .packing import PackedRows
 from .row_attention import plain_attention, row_by_row
-from .varlen_attention import Layout, make_layout, varlen_attention, varlen_works
+from .varlen_attention import make_layout, varlen_attention, varlen_works
 
 __all__ = ["NAME", "can_pack", "forget_rows", "packed"]
 
@@ -130,16 +130,9 @@ def _attend_packed(
     return row_by_row(query, key, value, scaling, window, softcap, rows)
 
 
-@lru_cache(maxsize=4)
-def _plan(rows: PackedRows, *sizes: Any) -> Plan:
-    """Return the plan of rows, the same for every layer."""
-    return make_plan(rows, *sizes)
-
-
-@lru_cache(maxsize=8)
-def _layout(rows: PackedRows) -> Layout:
-    """Return the layout of rows, the same for every layer."""
-    return make_layout(rows)
+# The same for every layer of a pass.
+_plan = lru_cache(maxsize=4)(make_plan)
+_layout = lru_cache(maxsize=8)(make_layout)
 
 
 def forget_rows() -> None:

@@ -20,7 +20,7 @@ from .fitting import learn, new_network
 from .holdout import check_validation_split
 from .inputs import TrainingRows
 from .labels import class_indices, label_words
-from .parameters import check_class_weights, check_number, check_parameters
+from .parameters import BOUNDS, check_class_weights, check_number, check_parameters
 from .persistence import SavedToFolder
 from .rationales import RationaleReport
 from .teacher import Teacher
@@ -91,9 +91,9 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
         Weights of the classes in the classification loss.
     early_stopping : bool, default=False
         Hold out part of the training data, stop when its classification loss no longer falls,
-        and keep the best epoch. With the two epochs of the default it only chooses between them.
+        and keep the best epoch. With the default two epochs it only chooses the better one.
     validation_fraction : float, default=0.1
-        Share held out for early stopping, stratified, with a row at least of every class.
+        Share held out for early stopping, stratified, with at least one row of every class.
     n_iter_no_change : int, default=2
         Epochs without improvement before stopping.
     device : str, default="auto"
@@ -247,8 +247,8 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
         y : array-like of shape (n_samples,)
             Strings, integers or booleans, of at least two classes, none missing.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights of the rows, in both losses, scaled to a mean of 1; rows of no
-            weight are left out.
+            Non-negative weights of the rows, in both losses, scaled to a mean of 1; rows of
+            weight 0 are left out.
         explanations : sequence of str or None, of length n_samples, default=None
             Why each row has its label. Rows with ``None`` or a blank string are trained on their
             label only: if this argument is given, the model writes no reasons of its own.
@@ -293,15 +293,16 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
         """
         check_parameters(self)
         texts = inputs.check_texts(X)
-        classes, labels = inputs.check_labels(y, len(texts))
+        name = type(self).__name__
+        classes, labels = inputs.check_labels(y, len(texts), name)
         weights = inputs.check_weights(sample_weight, len(texts))
         given = inputs.check_explanations(explanations, len(texts))
         words = label_words(classes, self.label_names)
-        kept = np.flatnonzero(weights)  # a row of no weight is as good as absent
+        kept = np.flatnonzero(weights)  # rows of weight 0 are left out
         if len(np.unique(labels[kept])) < 2:
             raise InvalidLabelsError(
-                "y has one class only (among the rows of positive weight); CLSGenClassifier "
-                "needs texts of at least two classes."
+                f"y has one class only (among the rows of positive weight); {name} needs texts of "
+                "at least two classes."
             )
         if self.early_stopping:
             check_validation_split(labels[kept], self.validation_fraction)
@@ -312,20 +313,7 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
             weights[kept],
             check_class_weights(self.class_weight, classes[labels[kept]]),
         )
-        network = new_network(self, words, self._family_lease())
-        if self.warm_start and hasattr(self, "_network"):
-            if not np.array_equal(self.classes_, classes):
-                raise InvalidLabelsError(
-                    f"y has the labels {classes.tolist()} but warm_start goes on from a fit with "
-                    f"{self.classes_.tolist()}; use the same labels or warm_start=False."
-                )
-            if not network.same_settings(self._network):
-                raise ValueError(
-                    "warm_start goes on with the network of the last fit, but parameters of the "
-                    "model, prompt or adapters have changed since; set them back or use "
-                    "warm_start=False."
-                )
-            network = self._network
+        network = self._network_to_train(classes, words)
         history, report = self._learn(network, rows)
         self.classes_ = classes
         self.base_model_ = network.live().base.info.to_dict()
@@ -339,6 +327,23 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
         self._network = network
         self._keep_column_names(X)
         return self
+
+    def _network_to_train(self, classes: np.ndarray, words: Sequence[str]) -> FittedNetwork:
+        """Return a new network or, for a warm start, that of the last fit."""
+        network = new_network(self, words, self._family_lease())
+        if not (self.warm_start and hasattr(self, "_network")):
+            return network
+        if not np.array_equal(self.classes_, classes):
+            raise InvalidLabelsError(
+                f"y has the labels {classes.tolist()} but warm_start goes on from a fit with "
+                f"{self.classes_.tolist()}; use the same labels or warm_start=False."
+            )
+        if not network.same_settings(self._network):
+            raise ValueError(
+                "warm_start goes on with the network of the last fit, but parameters of the model, "
+                "prompt or adapters have changed since; set them back or use warm_start=False."
+            )
+        return self._network
 
     def _learn(self, network: FittedNetwork, rows: TrainingRows) -> tuple[History, RationaleReport]:
         return learn(self, network, rows)
@@ -465,7 +470,7 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
         texts = self._check_texts(X)
         if max_new_tokens is None:
             max_new_tokens = self.max_new_tokens
-        check_number("max_new_tokens", max_new_tokens)
+        check_number("max_new_tokens", max_new_tokens, BOUNDS["max_new_tokens"])
         wanted = None
         if labels is not None:
             wanted = class_indices(labels, self.classes_, len(texts))

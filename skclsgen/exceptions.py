@@ -25,7 +25,7 @@ class CLSGenError(Exception):
 
 
 class InvalidTextError(CLSGenError, ValueError):
-    """``X`` is not a non-empty collection of non-blank strings or records."""
+    """``X`` is no non-empty collection of non-blank strings or records, or has no room."""
 
 
 class InvalidLabelsError(CLSGenError, ValueError):
@@ -45,7 +45,7 @@ class UnsupportedModelError(CLSGenError, ValueError):
 
 
 class OptionalDependencyError(CLSGenError, ImportError):
-    """A parameter asks for a package that is not installed."""
+    """An option or function needs a package that is not installed."""
 
 
 class SavedModelError(CLSGenError, OSError):
@@ -69,8 +69,8 @@ class TruncationWarning(UserWarning):
 
 
 class FallbackWarning(UserWarning):
-    """What was asked for is not to be had; the message says what is used, and what it costs."""
+    """Something asked for is unavailable; the message says what is used instead, and its cost."""
 
 
 class VersionWarning(UserWarning):
-    """A classifier was saved with other versions of what computes it than those at hand."""
+    """A classifier was saved with other versions of skclsgen, torch or transformers."""

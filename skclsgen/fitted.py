@@ -28,9 +28,9 @@ from .generation import batches_to_decode, decode, predict_logits, prefill
 from .likelihood import choice_log_likelihoods
 from .lora import LoraSettings
 from .memory import Memory, weights_digest
+from .packing import batches_by_length
 from .prompt import PromptEncoder
-from .reading import batches_by_length
-from .training import seeded
+from .randomness import seeded
 
 __all__ = ["BaseModelSettings", "FittedNetwork", "LiveNetwork", "Reply", "TaskSettings"]
 
@@ -154,7 +154,7 @@ class FittedNetwork:
     state : dict of str to tensor, or None
         Trained tensors, on the CPU.
     fingerprint : str or None
-        Of the base model the state belongs to.
+        Fingerprint of the base model that the state belongs to.
     """
 
     def __init__(
@@ -183,8 +183,8 @@ class FittedNetwork:
 
     def live(self, verbose: int = 0) -> LiveNetwork:
         """Return base model, encoder and network, built if need be."""
-        # What is drawn for adapters that a trained state replaces is not the caller's. Drawing
-        # comes before the lock, as it does in a fit.
+        # Initial adapters, which the trained state overwrites, must not use up the caller's random
+        # numbers. The seed's lock is taken before ours, as in a fit, or the two could deadlock.
         trained = self.state is not None and self._live is None
         with seeded(0) if trained else nullcontext(), self._lock:
             live = self._live  # release_memory may be called in another thread at any time
@@ -278,7 +278,7 @@ class FittedNetwork:
     def free_replies(
         self, texts: Sequence[str], max_new_tokens: int, verbose: int = 0
     ) -> list[str]:
-        """Return what the model says of itself behind each prompt: its label and its reason."""
+        """Return what the model replies when no label is forced: its label and its reason."""
         live = self.live(verbose)
         prompts = live.encoder.encode(texts)
         replies: dict[int, str] = {}

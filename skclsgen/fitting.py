@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.utils import check_random_state
 
 from .backbone import BaseLease
 from .fitted import BaseModelSettings, FittedNetwork, LiveNetwork, TaskSettings
@@ -18,9 +17,10 @@ from .inputs import TrainingRows
 from .lora import LoraSettings
 from .parameters import model_location
 from .prompt import default_instruction
+from .randomness import draw_seed, seeded
 from .rationales import RationaleReport, choose_rationales
 from .teacher import taught_rationales
-from .training import History, TrainingSettings, make_examples, seeded, train
+from .training import History, TrainingSettings, make_examples, train
 
 if TYPE_CHECKING:
     from .classifier import CLSGenClassifier
@@ -90,13 +90,14 @@ def learn(
         Weight of the classification loss. With 0 the language-modelling head learns alone, and
         from the labels of rows without an explanation too.
     """
-    seed = int(check_random_state(params.random_state).randint(2**31 - 1))
+    seed = draw_seed(params.random_state)
     try:
         with ExitStack() as drawing:
             drawing.enter_context(seeded(seed))
             live = network.live(params.verbose)
             if not params.lora_dropout:  # nothing is drawn from here on, and others may draw
                 drawing.close()
+            task = network.task
             training, held_out = rows, rows.take([])
             if params.early_stopping:
                 parts = hold_out(rows.labels, params.validation_fraction, seed)
@@ -104,10 +105,10 @@ def learn(
             reasons, report = _reasons(params, network, live, training)
             if not classification_weight:
                 reasons = [reason or "" for reason in reasons]
-            examples = make_examples(live.encoder, training, reasons, params.max_new_tokens)
+            examples = make_examples(live.encoder, training, reasons, task.max_new_tokens)
             # Early stopping looks at the classification loss alone.
             no_reasons = [None] * len(held_out)
-            validation = make_examples(live.encoder, held_out, no_reasons, params.max_new_tokens)
+            validation = make_examples(live.encoder, held_out, no_reasons, task.max_new_tokens)
             settings = TrainingSettings(
                 epochs=params.epochs,
                 learning_rate=params.learning_rate,
@@ -136,14 +137,16 @@ def _reasons(
     if not (params.epochs and params.explanation_weight):
         # What would count nothing is neither written nor used.
         return [None] * len(rows), _without_reasons(rows.labels, len(words))
-    asks_teacher = callable(params.rationales)
-    if asks_teacher and rows.reasons is None:
-        return taught_rationales(params.rationales, rows, words)
+    source = params.rationales
+    if callable(source):
+        if rows.reasons is None:
+            return taught_rationales(source, rows, words)
+        source = None
     return choose_rationales(
         live.base,
         rows,
         words,
-        source=None if asks_teacher else params.rationales,
+        source=source,
         max_length=live.encoder.max_length,
         max_new_tokens=network.task.max_new_tokens,
         memory=live.net.memory,

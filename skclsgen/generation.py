@@ -12,8 +12,8 @@ from .dual_head import DualHead
 from .logit_shape import LogitShape
 from .module_tree import keys_and_values
 from .packed_model import Caches, PackedModel
-from .packing import PackedRows
-from .reading import batches_by_length, trunk_states
+from .packing import PackedRows, batches_by_length
+from .reading import trunk_states
 from .roomy_cache import ROOM, roomy_cache
 
 __all__ = [
@@ -50,8 +50,14 @@ class Prefill:
     cache: Cache
     lengths: torch.Tensor
 
+    def mask(self) -> torch.Tensor:
+        """1 where a row has tokens, 0 in front of it, shape (rows, slots), int64."""
+        width = self.cache.get_seq_length()
+        slots = torch.arange(width, device=self.lengths.device)
+        return (slots >= width - self.lengths[:, None]).long()
+
     def repeated(self, times: int) -> Prefill:
-        """Return it with every row ``times`` times in a row; this one must not be used again."""
+        """Return it with each row ``times`` times, side by side; this one is used up."""
         self.cache.batch_repeat_interleave(times)
         return Prefill(self.cache, self.lengths.repeat_interleave(times))
 
@@ -198,9 +204,7 @@ def decode(
     step = min(map(len, openings))
     tokens = torch.tensor([opening[:step] for opening in openings], device=device)
     position = start.lengths[:, None] + torch.arange(step, device=device)
-    width = start.cache.get_seq_length()
-    slots = torch.arange(width, device=device)
-    mask = (slots >= width - start.lengths[:, None]).long()
+    mask = start.mask()
     while True:
         mask = torch.cat([mask, mask.new_ones(tokens.shape)], dim=1)
         states = decoder(
@@ -210,7 +214,7 @@ def decode(
             cache=start.cache,
             use_cache=True,
         ).last_hidden_state
-        # What some families do to logits afterwards leaves their order alone; samplers do it.
+        # Scale and soft cap keep the order of logits, so only samplers apply them.
         logits = vocabulary(states[:, -1])
         first = [place for place, row in enumerate(rows) if step == len(openings[row])]
         chosen = _picked(logits, first, stop_ids, pick)

@@ -208,7 +208,9 @@ def _record_text(columns: Sequence[str], cells: Sequence[Any]) -> str:
     return "\n".join(f"{column}: {text}" for column, text in zip(columns, texts, strict=True))
 
 
-def check_labels(y: Any, n_texts: int) -> tuple[np.ndarray, np.ndarray]:
+def check_labels(
+    y: Any, n_texts: int, estimator: str = "CLSGenClassifier"
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the sorted classes in ``y`` and the class index of every row.
 
     Parameters
@@ -217,6 +219,8 @@ def check_labels(y: Any, n_texts: int) -> tuple[np.ndarray, np.ndarray]:
         Strings, integers, booleans, or NumPy or pandas scalars.
     n_texts : int
         Number of texts that need a label.
+    estimator : str, default="CLSGenClassifier"
+        Who asks, for the message.
 
     Returns
     -------
@@ -231,9 +235,7 @@ def check_labels(y: Any, n_texts: int) -> tuple[np.ndarray, np.ndarray]:
         If ``y`` is not a classification target, or not one-dimensional.
     """
     if y is None:
-        raise InvalidLabelsError(
-            "CLSGenClassifier requires y to be passed, but the target y is None."
-        )
+        raise InvalidLabelsError(f"{estimator} requires y to be passed, but the target y is None.")
     try:
         found = np.asarray(y)  # pandas' nullable types as floats otherwise
     except ValueError:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from .exceptions import InvalidLabelsError
-from .inputs import check_encodable
+from .inputs import check_encodable, check_labels
 
-__all__ = ["class_indices", "label_words"]
+__all__ = ["check_class_labels", "class_indices", "label_words"]
 
 
 def label_words(classes: np.ndarray, names: Any) -> list[str]:
@@ -56,6 +56,42 @@ def label_words(classes: np.ndarray, names: Any) -> list[str]:
                 "labels; give each label words of its own in label_names."
             )
     return words
+
+
+def check_class_labels(y: Any, n_rows: int, estimator: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the classes in ``y`` and each row's class index; at least two classes are needed.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,)
+        Labels of any type.
+    n_rows : int
+        Number of rows that need a label.
+    estimator : str
+        Who asks, for the message.
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,)
+    indices : ndarray of shape (n_rows,), int64
+
+    Raises
+    ------
+    InvalidLabelsError
+        If there is one class only, and as :func:`~skclsgen.inputs.check_labels` does.
+
+    Examples
+    --------
+    >>> check_class_labels(["b", "a", "b"], 3, "SentenceCNN")
+    (array(['a', 'b'], dtype='<U1'), array([1, 0, 1]))
+    """
+    classes, indices = check_labels(y, n_rows, estimator)
+    if len(classes) < 2:
+        raise InvalidLabelsError(
+            f"y has one class only ({classes[0]!r}); {estimator} needs texts of at least two "
+            "classes."
+        )
+    return classes, indices
 
 
 def class_indices(labels: Any, classes: np.ndarray, n_texts: int) -> list[int]:

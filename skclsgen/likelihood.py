@@ -9,8 +9,7 @@ import torch
 
 from .generation import Prefill
 from .packed_model import PackedModel
-from .packing import Row
-from .reading import batches_by_length
+from .packing import Row, batches_by_length
 
 __all__ = ["choice_log_likelihoods", "row_nll"]
 
@@ -43,9 +42,7 @@ def choice_log_likelihoods(
     padded = [[*ids, *[ids[-1]] * (longest + 1 - len(ids))] for ids in choices]
     tokens = torch.tensor(padded, device=device).repeat(rows, 1)
     several = start.repeated(len(choices))
-    width = several.cache.get_seq_length()
-    slots = torch.arange(width, device=device)
-    mask = (slots >= width - several.lengths[:, None]).long()
+    mask = several.mask()
     step = torch.arange(longest, device=device)
     states = model.lm.get_decoder()(
         input_ids=tokens[:, :-1],

@@ -56,7 +56,7 @@ class MasterAdamW:
         self.adamw = torch.optim.AdamW(groups, fused=True)
 
     @torch.no_grad()
-    def size(self) -> float:
+    def norm(self) -> float:
         """Norm of all trained parameters; not finite if one of them is not."""
         return float(nn.utils.get_total_norm(self.masters))
 

@@ -69,8 +69,8 @@ class PackedModel(nn.Module):
             self.lm.set_attn_implementation(NAME)
         self.decoder: nn.Module = self.lm.get_decoder()
 
-    def behind(self, prefix_ids: Sequence[int]) -> Self:
-        """Return the same model, whose rows stand behind another prefix.
+    def with_prefix(self, prefix_ids: Sequence[int]) -> Self:
+        """Return this model with another prefix in place of its own.
 
         For reading what is no prompt of the task, such as general text.
         """

@@ -8,7 +8,7 @@ from itertools import accumulate, chain
 
 import torch
 
-__all__ = ["PackedRows", "Row"]
+__all__ = ["TOKEN_MULTIPLE", "PackedRows", "Row", "batches_by_length"]
 
 #: Numbers of tokens are brought up to a multiple of this. Kernels treat the last rows of a matrix
 #: differently if they do not fill a block, and a row's result must not depend on its place; and
@@ -17,6 +17,9 @@ TOKEN_MULTIPLE = 32
 
 #: One row's prompt and continuation, as token ids; the continuation may be empty.
 Row = tuple[Sequence[int], Sequence[int]]
+
+#: Rows, and tokens, run together; the tokens bound the memory.
+BATCH_ROWS, BATCH_TOKENS = 32, 2**14
 
 
 @dataclass(frozen=True, eq=False)  # so that it is hashed by identity
@@ -93,3 +96,30 @@ class PackedRows:
 
     def _tensor(self, values: Iterable[int]) -> torch.Tensor:
         return torch.tensor(list(values), dtype=torch.long, device=self.device)
+
+
+def batches_by_length(
+    lengths: Sequence[int], rows: int = BATCH_ROWS, tokens: int = BATCH_TOKENS
+) -> list[list[int]]:
+    """Group row numbers into batches of rows of similar length, longest first.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        Tokens of each row.
+    rows, tokens : int
+        Most rows, and most tokens with padding, of a batch; a single row may be longer.
+
+    Examples
+    --------
+    >>> batches_by_length([3, 9, 4, 8], rows=2)
+    [[1, 3], [2, 0]]
+    """
+    batches: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        last = batches[-1] if batches else []
+        if last and len(last) < rows and (len(last) + 1) * lengths[last[0]] <= tokens:
+            last.append(row)
+        else:
+            batches.append([row])
+    return batches

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .classifier import CLSGenClassifier
 
 __all__ = [
+    "BOUNDS",
     "Bound",
     "check_class_weights",
     "check_model",
@@ -89,8 +90,8 @@ def check_parameters(params: CLSGenClassifier) -> None:
         If an option needs a package that is not installed.
     """
     check_model(params.model)
-    for name in BOUNDS:
-        check_number(name, getattr(params, name))
+    for name, bound in BOUNDS.items():
+        check_number(name, getattr(params, name), bound)
     check_lora_layers(params.lora_layers)
     if not callable(params.rationales) and params.rationales not in ("self", None):
         raise ValueError(f"rationales={params.rationales!r} must be 'self', a callable or None.")
@@ -106,13 +107,14 @@ def check_parameters(params: CLSGenClassifier) -> None:
         )
 
 
-def check_number(name: str, value: Any, bound: Bound | None = None) -> None:
-    """Raise ``ValueError`` unless ``value`` is a number within the parameter's bound."""
-    bound = BOUNDS[name] if bound is None else bound
+def check_number(name: str, value: Any, bound: Bound) -> None:
+    """Raise ``ValueError`` unless ``value`` is a number within the bound."""
     if value is None and bound.none:
         return
     kind = numbers.Integral if bound.whole else numbers.Real
-    flag = isinstance(value, (bool, np.bool_)) and name != "verbose"  # scikit-learn's may be one
+    flag = (
+        isinstance(value, (bool, np.bool_)) and name != "verbose"
+    )  # as in scikit-learn, it may be one
     right_type = isinstance(value, kind) and not flag
     if right_type and bound.low <= value <= bound.high and not (bound.open and value == bound.low):
         return

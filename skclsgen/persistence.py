@@ -53,15 +53,15 @@ FITTED = (
 
 FORMAT = 2
 SETTINGS = "classifier.json"
-#: What the settings have at least, besides their checksum.
+#: Keys that the settings must have, besides the checksum.
 ENTRIES = {"format", "tensors", "class", "versions", "params", "fitted", "network"}
-#: Of the tensors, named by what is in them: a folder is saved anew without touching what it held.
+#: Name of the tensors' file, with a digest of its content: no save overwrites an earlier one.
 TENSORS, DIGITS = "tensors-{}.safetensors", 16
-#: How folders begin in which a save is prepared; a killed process leaves its own behind.
+#: Prefix of the folder a save is prepared in; a killed process leaves one.
 SCRATCH = ".saving-"
-#: How often a folder is read that is saved anew meanwhile.
+#: Attempts to read a folder that another process is saving to.
 READINGS = 5
-#: Whose versions a classifier's numbers depend on, and by how many of their parts: all or two.
+#: Packages a classifier's numbers depend on; how many version parts must agree (None: all).
 VERSIONS = {"skclsgen": None, "torch": 2, "transformers": 2}
 
 

@@ -176,8 +176,8 @@ class PromptEncoder:
             )
         self.label_ids = [self._ids_after_cue(words) for words in label_words]
 
-    def behind(self, ids: Sequence[int]) -> Self:
-        """Return the same encoder, whose texts stand behind further tokens, such as examples."""
+    def with_longer_prefix(self, ids: Sequence[int]) -> Self:
+        """Return an encoder with these tokens, such as examples, added to its prefix."""
         other = copy.copy(self)
         other.prefix_ids = [*self.prefix_ids, *ids]
         other.room = self.room - len(ids)

@@ -8,49 +8,15 @@ from typing import cast
 import torch
 
 from .dual_head import DualHead
-from .packing import Row
+from .packing import Row, batches_by_length
 from .trunk_cache import TrunkKey
 
-__all__ = ["batches_by_length", "trunk_key", "trunk_states"]
+__all__ = ["trunk_states"]
 
-#: Rows, and tokens, run together; the tokens bound the memory.
-BATCH_ROWS, BATCH_TOKENS = 32, 2**14
 #: Tokens of the trunk run together: beyond, its activations leave a CPU's cache.
 TRUNK_TOKENS = 2048
 #: What activations are stored under: a prompt, and its continuation.
 Entry = tuple[TrunkKey, tuple[int, ...]]
-
-
-def batches_by_length(
-    lengths: Sequence[int], rows: int = BATCH_ROWS, tokens: int = BATCH_TOKENS
-) -> list[list[int]]:
-    """Group row numbers into batches of rows of similar length, longest first.
-
-    Parameters
-    ----------
-    lengths : sequence of int
-        Tokens of each row.
-    rows, tokens : int
-        Most rows, and most tokens with padding, of a batch; a single row may be longer.
-
-    Examples
-    --------
-    >>> batches_by_length([3, 9, 4, 8], rows=2)
-    [[1, 3], [2, 0]]
-    """
-    batches: list[list[int]] = []
-    for row in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        last = batches[-1] if batches else []
-        if last and len(last) < rows and (len(last) + 1) * lengths[last[0]] <= tokens:
-            last.append(row)
-        else:
-            batches.append([row])
-    return batches
-
-
-def trunk_key(net: DualHead, row: Row) -> TrunkKey:
-    """Return what the activations of a row's prompt depend on, as a key for the store."""
-    return net.depth, net.prefix_ids, tuple(row[0])
 
 
 def trunk_states(
@@ -78,7 +44,10 @@ def trunk_states(
     progress : callable, optional
         Called with the number of different rows that have just been found or computed.
     """
-    wanted = [(trunk_key(net, row), tuple(row[1])) for row in rows]
+    wanted = [
+        ((net.depth, net.prefix_ids, tuple(prompt)), tuple(continuation))
+        for prompt, continuation in rows
+    ]
     found = {entry: _stored(net, entry, store) for entry in dict.fromkeys(wanted)}
     missing = [entry for entry, states in found.items() if states is None]
     progress(len(found) - len(missing))

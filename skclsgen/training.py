@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +28,6 @@ __all__ = [
     "TrainingSettings",
     "make_examples",
     "mean_loss",
-    "seeded",
     "train",
 ]
 
@@ -105,23 +102,6 @@ class History:
     explanation_loss: list[float] = field(default_factory=list)
     language_loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
-
-
-#: Held by whoever draws from torch's generators, which all threads share.
-_drawing = threading.RLock()
-
-
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Draw torch's random numbers from ``seed``, and leave the caller's as they were.
-
-    One thread at a time; the others wait.
-    """
-    # Asking CUDA for its state would start it, which forked processes cannot do.
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with _drawing, torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        yield
 
 
 def make_examples(
@@ -220,21 +200,21 @@ def train(
                 _check_finite(sums[0], "loss", epoch, settings)
                 schedule.step()
                 bar.update()
-            means = (sums / len(examples)).tolist()
-            # The last step's update shows in no loss any more.
-            _check_finite(optimizer.size(), "size of the weights", epoch, settings)
-            history.loss.append(means[0])
-            history.classification_loss.append(means[1])
-            history.explanation_loss.append(means[2])
+            loss, classification, explanation, language = (sums / len(examples)).tolist()
+            # The last step's update no longer shows in any loss.
+            _check_finite(optimizer.norm(), "size of the weights", epoch, settings)
+            history.loss.append(loss)
+            history.classification_loss.append(classification)
+            history.explanation_loss.append(explanation)
             if replay:
-                history.language_loss.append(means[3])
-            bar.set_postfix(epoch=epoch + 1, loss=f"{means[0]:.3f}")
+                history.language_loss.append(language)
+            bar.set_postfix(epoch=epoch + 1, loss=f"{loss:.3f}")
             if validation:
-                loss = mean_loss(net, validation, settings.batch_size)
-                _check_finite(loss, "validation loss", epoch, settings)
-                history.validation_loss.append(loss)
-                bar.set_postfix(epoch=epoch + 1, loss=f"{means[0]:.3f}", validation=f"{loss:.3f}")
-                if stopper.should_stop(loss, net):
+                held_out = mean_loss(net, validation, settings.batch_size)
+                _check_finite(held_out, "validation loss", epoch, settings)
+                history.validation_loss.append(held_out)
+                bar.set_postfix(epoch=epoch + 1, loss=f"{loss:.3f}", validation=f"{held_out:.3f}")
+                if stopper.should_stop(held_out, net):
                     break
     stopper.restore_best(net)
     return history

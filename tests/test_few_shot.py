@@ -25,7 +25,7 @@ def encoder_of(tokenizer, max_length=400):
 def test_examples_are_earlier_turns_of_the_conversation():
     tokenizer = build_tokenizer()
     encoder = encoder_of(tokenizer)
-    shown = encoder.behind(example_ids(encoder, ASKED, TURNS, 200))
+    shown = encoder.with_longer_prefix(example_ids(encoder, ASKED, TURNS, 200))
     conversation = [
         {"role": "system", "content": ASKED},
         {"role": "user", "content": "Smoke!"},

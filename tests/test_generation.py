@@ -6,7 +6,7 @@ from skclsgen.dual_head import DualHead
 from skclsgen.generation import batches_to_decode, decode, prefill, prefill_base
 from skclsgen.lora import LoraSettings
 from skclsgen.packed_model import PackedModel
-from skclsgen.reading import BATCH_TOKENS
+from skclsgen.packing import BATCH_TOKENS
 
 PREFIX = [1, 30, 31]
 PROMPTS = [[40, 41, 42, 43], list(range(60, 90)), [50]]
@@ -62,7 +62,8 @@ def test_no_reply_is_empty(base):
     assert others
     for number in others:
         row = free[number]
-        assert replies[number] == row[: row.index(token) + 1] if token in row else row
+        expected = row[: row.index(token) + 1] if token in row else row
+        assert replies[number] == expected
 
 
 @pytest.mark.parametrize("limit", [0, -3])

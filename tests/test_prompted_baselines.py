@@ -250,7 +250,7 @@ def test_long_texts_keep_the_answers_that_are_compared(tiny, data, monkeypatch):
         met.extend(shown)
         return np.zeros((len(shown), 2))
 
-    monkeypatch.setattr(Question, "choices", listen)
+    monkeypatch.setattr(Question, "choice_log_likelihoods", listen)
     clf.predict_proba(["word " * 300])
     compared = [pair for pair in met if pair.startswith("1: ")]
     assert compared
@@ -282,7 +282,7 @@ def test_a_liking_for_the_first_place_cancels(tiny, data, monkeypatch):
         worth = np.array([len(a) - len(b) for a, b in both]) / 50
         return np.stack([worth + 9.0, np.zeros(len(shown))], axis=1)
 
-    monkeypatch.setattr(Question, "choices", place_and_length)
+    monkeypatch.setattr(Question, "choice_log_likelihoods", place_and_length)
     long, short = "word " * 100, "word"
     proba = clf.predict_proba([long, short])[:, 1]
     assert proba[0] > 0.5 > proba[1]

@@ -5,7 +5,8 @@ from conftest import build_model
 from skclsgen.backbone import load_base_model
 from skclsgen.dual_head import DualHead
 from skclsgen.lora import LoraSettings
-from skclsgen.reading import batches_by_length, trunk_states
+from skclsgen.packing import batches_by_length
+from skclsgen.reading import trunk_states
 
 PREFIX = [1, 30, 31, 32]
 ROWS = [(list(range(40, 40 + n)), list(range(3, 3 + m))) for n, m in [(9, 4), (30, 0), (2, 7)]]

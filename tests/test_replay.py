@@ -10,13 +10,14 @@ from skclsgen.dual_head import DualHead
 from skclsgen.lora import LoraSettings
 from skclsgen.metrics import language_change
 from skclsgen.prompt import control_tokens
+from skclsgen.randomness import seeded
 from skclsgen.replay import PASSAGES, TOKENS, Replay, own_words
 
 TEXTS = ["My order has not come, please tell me where it is.", "The charger smokes, help me!"]
 
 
 def make(base):
-    with training.seeded(0):
+    with seeded(0):
         return DualHead(base, [1, 30], [[10], [11]], LoraSettings(2, 4, 8.0, 0.0))
 
 

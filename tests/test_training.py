@@ -11,11 +11,11 @@ from skclsgen.backbone import load_base_model
 from skclsgen.dual_head import DualHead
 from skclsgen.exceptions import TrainingDivergedError
 from skclsgen.lora import LoraSettings
+from skclsgen.randomness import seeded
 from skclsgen.training import (
     Example,
     TrainingSettings,
     micro_batches,
-    seeded,
     shuffled_batches,
     train,
 )

@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 from torch import nn
 from tqdm.auto import tqdm
 
 from ..backbone import resolve_device
 from ..exceptions import TrainingDivergedError
 from ..inputs import check_texts
+from ..labels import check_class_labels
 from ..parameters import Bound, check_number
+from ..randomness import draw_seed, seeded
 from ..text_estimator import TextClassifier
-from ..training import seeded
 from .cnn_network import ConvolutionalNetwork, batches, numbers, split, vocabulary
-from .regression import WORD_PATTERN, check_class_labels
+from .regression import WORD_PATTERN
 
 __all__ = ["SentenceCNN"]
 
@@ -175,7 +175,7 @@ class SentenceCNN(TextClassifier):
         texts = check_texts(X)
         classes, labels = check_class_labels(y, len(texts), type(self).__name__)
         device = resolve_device(self.device)
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+        rng = np.random.default_rng(draw_seed(self.random_state))
         training, held_out = split(labels, self.validation_fraction, rng, groups)
         words = [self._words(text) for text in texts]
         known = vocabulary([words[row] for row in training])

@@ -17,7 +17,7 @@ from ..backbone import resolve_device
 from ..exceptions import ModelNotFoundError, OptionalDependencyError
 from ..model_source import quiet_transformers
 from ..parameters import model_location
-from ..training import seeded
+from ..randomness import seeded
 
 __all__ = [
     "check_packages",

@@ -39,7 +39,7 @@ class Example:
 
 
 def draw_examples(labels: np.ndarray, count: int, rng: np.random.RandomState) -> list[int]:
-    """Draw rows, as many of each class as there are.
+    """Draw rows, balanced over the classes as far as there are enough.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def draw_examples(labels: np.ndarray, count: int, rng: np.random.RandomState) ->
     Returns
     -------
     list of int
-        In random order, but for classes that take turns.
+        Classes alternate; random order within each.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Classifiers that put their question zero-shot or, if asked to, behind a few training rows."""
+"""Classifiers that put their question zero-shot or, on request, after a few training rows."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class FewShotClassifier(PromptedClassifier):
         y : array-like of shape (n_samples,)
             Labels of any type, at least two.
         explanations : sequence of str or None, of length n_samples, default=None
-            Reasons, which examples show behind their labels.
+            Reasons, shown after the examples' labels.
 
         Returns
         -------
@@ -88,4 +88,6 @@ class FewShotClassifier(PromptedClassifier):
     def _with_examples(self, encoder: PromptEncoder, instruction: str) -> PromptEncoder:
         if not self.examples_:
             return encoder
-        return encoder.behind(example_ids(encoder, instruction, self.examples_, encoder.room // 2))
+        return encoder.with_longer_prefix(
+            example_ids(encoder, instruction, self.examples_, encoder.room // 2)
+        )

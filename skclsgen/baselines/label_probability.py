@@ -19,7 +19,7 @@ CONTENT_FREE = ("N/A", "[MASK]", "-")
 
 
 class LabelProbability(FewShotClassifier):
-    """How likely the base model finds each label's words behind the prompt.
+    """How likely the base model finds each label's words after the prompt.
 
     The prompt is that of :class:`~skclsgen.CLSGenClassifier`. With calibration, each label's
     probability is divided by what the model gives it for texts without content, equation 1 of
@@ -34,8 +34,9 @@ class LabelProbability(FewShotClassifier):
     calibrate : bool, default=True
         Divide by the probabilities of texts without content.
     examples : int, default=0
-        Training rows to show, as many of each class as there are; those with explanations show
-        them. They are read once for all texts. Together they take half of the prompt at most.
+        Training rows to show, balanced over the classes as far as rows allow; those with
+        explanations show them. They are read once for all texts, and take half of the prompt at
+        most.
     label_names, max_length, device, dtype, verbose
         As for :class:`~skclsgen.CLSGenClassifier`.
     random_state : int, RandomState instance or None, default=None
@@ -97,4 +98,4 @@ class LabelProbability(FewShotClassifier):
         question = self._question()
         labels = [question.encoder.opening(label) for label in range(len(self._words))]
         with self._bar(len(texts), "label words") as bar:
-            return log_softmax(question.choices(texts, labels, bar), axis=1)
+            return log_softmax(question.choice_log_likelihoods(texts, labels, bar), axis=1)

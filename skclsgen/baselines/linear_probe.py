@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from scipy.special import log_softmax
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length
 
 from ..backbone import DEFAULT_MODEL
-from ..packing import PackedRows
+from ..packing import PackedRows, batches_by_length
 from ..parameters import Bound, check_number
-from ..reading import batches_by_length
+from ..randomness import draw_seed
 from .prompted import PromptedClassifier, Question
 from .regression import regression_on
 
@@ -115,7 +115,7 @@ class LinearProbe(PromptedClassifier):
             If an argument or parameter cannot be used; see :mod:`skclsgen.exceptions`.
         """
         texts, labels = self._note(X, y)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = draw_seed(self.random_state)
         if groups is not None:  # before anything is read
             check_consistent_length(texts, groups)
         fitted = {

@@ -52,5 +52,5 @@ class PTrue(PromptedClassifier):
             proposals = [
                 f"{text}\n\nProposed label: {words}" for words in self._words for text in texts
             ]
-            found = question.choices(proposals, verdicts, bar)
+            found = question.choice_log_likelihoods(proposals, verdicts, bar)
         return log_softmax(found, axis=1)[:, 0].reshape(len(self._words), len(texts)).T

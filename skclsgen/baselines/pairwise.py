@@ -87,10 +87,10 @@ class PairwiseClassifier(PromptedClassifier):
         self.random_state = random_state
 
     def _learn(self, texts: list[str], labels: np.ndarray) -> None:
-        """Draw opponents, as many of each class as there are."""
+        """Draw opponents, balanced over the classes as far as there are enough."""
         rng = check_random_state(self.random_state)
         order = rng.permutation(len(texts))
-        rank = np.empty(len(texts), dtype=int)  # the how-manieth of its class each text is
+        rank = np.empty(len(texts), dtype=int)  # each text's rank within its class, as drawn
         for label in range(len(self._words)):
             own = order[labels[order] == label]
             rank[own] = np.arange(len(own))
@@ -124,7 +124,7 @@ def _wins(question: Question, first: Sequence[str], second: Sequence[str], bar: 
     odds = np.zeros(len(pairs))
     for sign, ordered in ((1, pairs), (-1, [(b, a) for a, b in pairs])):
         shown = [f"1: {a}\n\n2: {b}" for a, b in ordered]
-        found = question.choices(shown, question.encoder.label_ids, bar)
+        found = question.choice_log_likelihoods(shown, question.encoder.label_ids, bar)
         odds += sign * (found[:, 0] - found[:, 1]) / 2
     return expit(odds).reshape(len(first), len(second))
 

@@ -24,7 +24,7 @@ from ..backbone import (
 from ..clones import FamilyOfClones
 from ..fitted import TaskSettings
 from ..generation import batches_to_decode, decode, most_likely, prefill_base, sampler
-from ..labels import label_words
+from ..labels import check_class_labels, label_words
 from ..likelihood import choice_log_likelihoods
 from ..model_source import find_base_model
 from ..packed_model import PackedModel
@@ -32,7 +32,6 @@ from ..parameters import Bound, check_model, check_number, model_location
 from ..prompt import ANSWER_CUE, PromptEncoder, default_instruction
 from ..text_estimator import TextClassifier
 from .beginnings import groups_that_begin_alike
-from .regression import check_class_labels
 
 __all__ = ["PromptedClassifier", "Question"]
 
@@ -72,10 +71,10 @@ class Question:
         kept = ids[: max(0, tokens)]
         return text if len(ids) == len(kept) else str(self.base.tokenizer.decode(kept))
 
-    def choices(
+    def choice_log_likelihoods(
         self, texts: Sequence[str], choices: Sequence[Sequence[int]], bar: tqdm[Any]
     ) -> np.ndarray:
-        """Log-likelihood of each choice behind every prompt, shape (texts, choices), in nats.
+        """Log-likelihood of each choice after every prompt, shape (texts, choices), in nats.
 
         What many prompts begin with, as pairs with the same first text do, is read once.
         """
@@ -87,7 +86,7 @@ class Question:
         longest = max(map(len, behind))
         for shared, rows in groups_that_begin_alike(prompts):
             known = tuple(prompts[rows[0]][:shared])
-            model = self.model.behind(self.model.prefix_ids + known) if known else self.model
+            model = self.model.with_prefix(self.model.prefix_ids + known) if known else self.model
             own = [prompts[row][shared:-1] for row in rows]
             for batch in batches_to_decode(own, len(model.prefix_ids) + longest, len(choices)):
                 start = prefill_base(model, [own[place] for place in batch])

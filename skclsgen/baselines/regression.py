@@ -16,15 +16,13 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import Tags, check_array, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
-from ..exceptions import InvalidLabelsError
-from ..inputs import check_labels
+from ..labels import check_class_labels
 from ..parameters import Bound, check_number
 from .columns import EachColumn, overlap_names, word_overlap
 
 __all__ = [
     "WORD_PATTERN",
     "TunedLogisticRegression",
-    "check_class_labels",
     "held_out_folds",
     "regression_on",
     "tfidf_regression",
@@ -39,42 +37,6 @@ CS = tuple(np.logspace(-2, 3, 6).tolist())
 DEFAULT_C = 1.0
 #: Steps of the solver. A weak penalty needs many.
 MAX_ITER = 1000
-
-
-def check_class_labels(y: Any, n_rows: int, estimator: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the classes in ``y`` and each row's class index; at least two classes are needed.
-
-    Parameters
-    ----------
-    y : array-like of shape (n_rows,)
-        Labels of any type.
-    n_rows : int
-        Number of rows that need a label.
-    estimator : str
-        Who asks, for the message.
-
-    Returns
-    -------
-    classes : ndarray of shape (n_classes,)
-    indices : ndarray of shape (n_rows,), int64
-
-    Raises
-    ------
-    InvalidLabelsError
-        If there is one class only, and as :func:`~skclsgen.inputs.check_labels` does.
-
-    Examples
-    --------
-    >>> check_class_labels(["b", "a", "b"], 3, "SentenceCNN")
-    (array(['a', 'b'], dtype='<U1'), array([1, 0, 1]))
-    """
-    classes, indices = check_labels(y, n_rows)
-    if len(classes) < 2:
-        raise InvalidLabelsError(
-            f"y has one class only ({classes[0]!r}); {estimator} needs texts of at least two "
-            "classes."
-        )
-    return classes, indices
 
 
 def held_out_folds(

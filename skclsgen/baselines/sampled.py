@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 
 from ..backbone import DEFAULT_MODEL
 from ..metrics.alignment import stated_label
 from ..parameters import Bound, check_number
+from ..randomness import draw_seed
 from ..wording import words
 from .few_shot import FewShotClassifier
 
@@ -56,7 +56,7 @@ class SampledReplies(FewShotClassifier):
 
     def _learn(self, texts: list[str], labels: np.ndarray) -> None:
         self._shares = np.bincount(labels, minlength=len(self._words)) / len(labels)
-        self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        self._seed = draw_seed(self.random_state)
 
     def _sample(self, texts: list[str]) -> list[list[tuple[int | None, str]]]:
         """Return each text's replies: the label stated, and the words."""

@@ -11,13 +11,15 @@ import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags
 from tqdm.auto import tqdm
 from transformers import PrinterCallback, TrainerCallback
 
 from ..backbone import resolve_device
 from ..inputs import check_texts
+from ..labels import check_class_labels
 from ..parameters import Bound, check_number
+from ..randomness import draw_seed
 from ..text_estimator import TextClassifier, TextEstimator
 from .columns import EachColumn
 from .encoders import (
@@ -28,9 +30,18 @@ from .encoders import (
     quiet_setfit,
     shared_encoder,
 )
-from .regression import check_class_labels, regression_on
+from .regression import regression_on
 
 __all__ = ["SentenceEncoder", "SetFitClassifier", "sentence_embedding_regression"]
+
+#: What numeric parameters may be.
+BOUNDS = {
+    "pairs_per_text": Bound(1, whole=True),
+    "epochs": Bound(1, whole=True),
+    "batch_size": Bound(1, whole=True),
+    "learning_rate": Bound(0, open=True),
+    "verbose": Bound(0, whole=True),
+}
 
 
 class SentenceEncoder(TransformerMixin, TextEstimator):
@@ -93,7 +104,7 @@ class SentenceEncoder(TransformerMixin, TextEstimator):
         ValueError
             If a text or parameter cannot be used.
         """
-        check_number("batch_size", self.batch_size)
+        check_number("batch_size", self.batch_size, BOUNDS["batch_size"])
         check_packages(type(self).__name__, self.model)
         resolve_device(self.device)
         check_texts(X)
@@ -273,7 +284,7 @@ class SetFitClassifier(TextClassifier):
         texts = check_texts(X)
         classes, labels = check_class_labels(y, len(texts), type(self).__name__)
         check_packages(type(self).__name__, self.model, "setfit")
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = draw_seed(self.random_state)
         # The package draws its pairs from a fixed seed; other rows first, other pairs.
         order = np.random.default_rng(seed).permutation(len(texts))
         encoder = load_encoder(self.model, "auto")
@@ -286,10 +297,8 @@ class SetFitClassifier(TextClassifier):
         return self
 
     def _check_parameters(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate", "verbose"):
-            check_number(name, getattr(self, name))
-        check_number("epochs", self.epochs, Bound(1, whole=True))
-        check_number("pairs_per_text", self.pairs_per_text, Bound(1, whole=True))
+        for name, bound in BOUNDS.items():
+            check_number(name, getattr(self, name), bound)
 
     def _tune(self, encoder: Any, texts: list[str], labels: list[int], seed: int) -> None:
         """Train the encoder in place on pairs of texts."""

@@ -20,9 +20,10 @@ from ..dual_head import DualHead
 from ..generation import predict_logits
 from ..lora import LoraSettings
 from ..model_source import BaseModelInfo
-from ..packing import Row
-from ..reading import batches_by_length, trunk_states
-from ..training import Example, TrainingSettings, seeded, train
+from ..packing import Row, batches_by_length
+from ..randomness import seeded
+from ..reading import trunk_states
+from ..training import Example, TrainingSettings, train
 from .measure import median, take_turns, timed
 from .roof import forward_flops, matrix_rate, training_flops
 from .settings import Settings

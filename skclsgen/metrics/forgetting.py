@@ -13,8 +13,7 @@ from tqdm.auto import tqdm
 
 from ..inputs import check_texts
 from ..packed_model import PackedModel
-from ..packing import Row
-from ..reading import batches_by_length
+from ..packing import Row, batches_by_length
 from ..replay import start_of_text
 
 __all__ = ["LanguageChange", "language_change"]
@@ -97,7 +96,7 @@ def language_change(
         raise ValueError(f"texts[{short[0]}] is a single token; give texts of several words.")
     prefix = start_of_text(live.base)
     rows: list[Row] = [(own[:1], own[1:]) for own in ids]
-    base, tuned = PackedModel(live.base, prefix), live.net.behind(prefix)
+    base, tuned = PackedModel(live.base, prefix), live.net.with_prefix(prefix)
     found = np.empty((len(rows), 3))
     bar = tqdm(total=len(rows), desc="reading", unit="text", disable=verbose < 1)
     with bar:
