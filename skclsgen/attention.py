@@ -194,10 +194,13 @@ def can_pack(lm: PreTrainedModel) -> bool:
                 cache=cache,
                 use_cache=True,
             ).last_hidden_state[0]
+    except torch.OutOfMemoryError:
+        raise  # it says nothing about the model
     except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
         logger.info("running packed rows failed: %s", error)
         return False
-    expected, found = (t.to(torch.float64) for t in (torch.cat(alone), together))
+    # On the CPU: Apple's GPUs have no float64.
+    expected, found = (t.cpu().double() for t in (torch.cat(alone), together))
     tolerance = torch.finfo(together.dtype).eps ** 0.5
     return bool((found - expected).norm() < tolerance * expected.norm())
 

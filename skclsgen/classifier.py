@@ -314,6 +314,9 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
             check_class_weights(self.class_weight, classes[labels[kept]]),
         )
         network = self._network_to_train(classes, words)
+        last = getattr(self, "_network", network)
+        if last.base != network.base:
+            last.release()  # or two base models would be in memory together
         history, report = self._learn(network, rows)
         self.classes_ = classes
         self.base_model_ = network.live().base.info.to_dict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator
@@ -23,7 +24,10 @@ class FamilyOfClones(BaseEstimator):
         return state
 
     def __sklearn_clone__(self) -> Self:
-        twin = super().__sklearn_clone__()
+        # Functions may hold models or connections, which deep copies would double or break.
+        functions = {k: v for k, v in self.get_params(deep=False).items() if callable(v)}
+        bare = copy.copy(self).set_params(**dict.fromkeys(functions))
+        twin = super(FamilyOfClones, bare).__sklearn_clone__().set_params(**functions)
         twin._lease = self._family_lease()
         return twin
 

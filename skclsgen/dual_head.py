@@ -131,6 +131,8 @@ class DualHead(PackedModel):
             with torch.no_grad():
                 parts, _ = self.hidden_states(rows, self.trunk_states(rows)[0])
                 whole, _ = self.hidden_states(rows)
+        except torch.OutOfMemoryError:
+            raise  # it says nothing about the model
         except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
             logger.info("running the halves failed: %s", error)
             return False

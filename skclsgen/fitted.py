@@ -314,7 +314,7 @@ class FittedNetwork:
                 _, start = prefill(live.net, [prompts[row][:-1] for row in rows])
                 choices = [[last, *opening] for opening in openings]
                 scores = choice_log_likelihoods(live.net, start, choices)
-                found[rows] = scores.double().cpu().numpy()
+                found[rows] = scores.cpu().double().numpy()
                 bar.update(len(rows))
         return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,37 +92,36 @@ def learn(
     """
     seed = draw_seed(params.random_state)
     try:
-        with ExitStack() as drawing:
-            drawing.enter_context(seeded(seed))
+        with seeded(seed):
             live = network.live(params.verbose)
-            if not params.lora_dropout:  # nothing is drawn from here on, and others may draw
-                drawing.close()
-            task = network.task
-            training, held_out = rows, rows.take([])
-            if params.early_stopping:
-                parts = hold_out(rows.labels, params.validation_fraction, seed)
-                training, held_out = map(rows.take, parts)
-            reasons, report = _reasons(params, network, live, training)
-            if not classification_weight:
-                reasons = [reason or "" for reason in reasons]
-            examples = make_examples(live.encoder, training, reasons, task.max_new_tokens)
-            # Early stopping looks at the classification loss alone.
-            no_reasons = [None] * len(held_out)
-            validation = make_examples(live.encoder, held_out, no_reasons, task.max_new_tokens)
-            settings = TrainingSettings(
-                epochs=params.epochs,
-                learning_rate=params.learning_rate,
-                weight_decay=params.weight_decay,
-                batch_size=params.batch_size,
-                explanation_weight=params.explanation_weight,
-                n_iter_no_change=params.n_iter_no_change,
-                seed=seed,
-                verbose=params.verbose,
-                classification_weight=classification_weight,
-                language_weight=params.language_weight,
-            )
+        task = network.task
+        training, held_out = rows, rows.take([])
+        if params.early_stopping:
+            parts = hold_out(rows.labels, params.validation_fraction, seed)
+            training, held_out = map(rows.take, parts)
+        reasons, report = _reasons(params, network, live, training)
+        if not classification_weight:
+            reasons = [reason or "" for reason in reasons]
+        examples = make_examples(live.encoder, training, reasons, task.max_new_tokens)
+        # Early stopping looks at the classification loss alone.
+        no_reasons = [None] * len(held_out)
+        validation = make_examples(live.encoder, held_out, no_reasons, task.max_new_tokens)
+        settings = TrainingSettings(
+            epochs=params.epochs,
+            learning_rate=params.learning_rate,
+            weight_decay=params.weight_decay,
+            batch_size=params.batch_size,
+            explanation_weight=params.explanation_weight,
+            n_iter_no_change=params.n_iter_no_change,
+            seed=seed,
+            verbose=params.verbose,
+            classification_weight=classification_weight,
+            language_weight=params.language_weight,
+        )
+        # Only dropout draws from here on; without it, other threads may draw meanwhile.
+        with seeded(seed) if params.lora_dropout else nullcontext():
             history = train(live.net, examples, validation, settings)
-            network.keep_state(live)
+        network.keep_state(live)
     except BaseException:
         network.release()
         raise

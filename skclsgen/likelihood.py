@@ -83,7 +83,7 @@ def row_nll(
         pack = model.pack([rows[i] for i in batch])
         states, _ = model.hidden_states(pack)
         _, place = pack.continuations()
-        nll = model.token_nll(states[place - 1], pack.ids()[place]).double().cpu().numpy()
+        nll = model.token_nll(states[place - 1], pack.ids()[place]).cpu().double().numpy()
         ends = np.cumsum([len(rows[i][1]) for i in batch])
         found |= dict(zip(batch, np.split(nll, ends[:-1]), strict=True))
         progress(len(batch))

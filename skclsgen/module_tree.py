@@ -41,6 +41,9 @@ def share_weights(
     # weights themselves, which are shared.
     layers = [m for m in module.modules() if type(m).__name__ == "Linear8bitLt"]
     scales = [m.state for m in layers if hasattr(m, "state")]  # peft's of that name have none
+    # 4-bit weights have theirs on the module, too.
+    states = [getattr(m, "quant_state", None) for m in module.modules()]
+    scales += [state for state in states if state is not None]
     shared = chain(module.parameters(), module.buffers(), scales, keep)
     memo: dict[int, Any] = {id(part): part for part in shared}
     memo.update({id(old): new for old, new in (replace or {}).items()})

@@ -112,9 +112,8 @@ def check_number(name: str, value: Any, bound: Bound) -> None:
     if value is None and bound.none:
         return
     kind = numbers.Integral if bound.whole else numbers.Real
-    flag = (
-        isinstance(value, (bool, np.bool_)) and name != "verbose"
-    )  # as in scikit-learn, it may be one
+    # verbose may be a bool, as in scikit-learn.
+    flag = isinstance(value, (bool, np.bool_)) and name != "verbose"
     right_type = isinstance(value, kind) and not flag
     if right_type and bound.low <= value <= bound.high and not (bound.open and value == bound.low):
         return

@@ -256,10 +256,15 @@ class PromptEncoder:
             return [[i] for i in first]
         return self.label_ids
 
-    def words(self, ids: Sequence[int]) -> str:
-        """Return generated tokens as text on one line, without control tokens."""
-        text = self.tokenizer.decode(list(ids), skip_special_tokens=True)
-        return " ".join(str(text).split())
+    def words(self, ids: Sequence[int], until: str | None = None) -> str:
+        """Return generated tokens as text on one line, without control tokens.
+
+        What comes from ``until`` on, if it occurs, is left out.
+        """
+        text = str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+        if until:
+            text, _, _ = text.partition(until)
+        return " ".join(text.split())
 
     def _ids_after_cue(self, words: str) -> list[int]:
         # Encoded behind the cue where the tokenizer allows: some add a space to what comes first.

@@ -25,7 +25,11 @@ def seeded(seed: int) -> Iterator[None]:
     # Asking CUDA for its state would start it, which forked processes cannot do.
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     with _drawing, torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
+        # Only what is put back afterwards: torch.manual_seed would also replace the seed that an
+        # accelerator which has not started yet is going to start with.
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            torch.cuda.manual_seed_all(seed)
         yield
 
 

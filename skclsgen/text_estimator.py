@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from .inputs import check_same_columns, check_texts, column_names
 
-__all__ = ["TextClassifier", "TextEstimator"]
+__all__ = ["TextClassifier", "TextEstimator", "unchanged_on_error"]
+
+
+@contextmanager
+def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
+    """Give an estimator back the attributes it had, if what is done meanwhile fails."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 class TextEstimator(BaseEstimator):

@@ -78,6 +78,22 @@ def test_worker_process_keeps_the_last_base(quick, data, tmp_path, monkeypatch):
     assert second() is None
 
 
+def test_a_fit_on_another_base_model_holds_one_at_a_time(quick, data, monkeypatch):
+    texts, labels, _ = data
+    clf = CLSGenClassifier(**quick, dtype="float32").fit(texts, labels)
+    held = weakref.ref(clf._network.live().base.lm)
+    loading, met = backbone.BaseModel.__init__, []
+
+    def load(self, *arguments, **more):
+        gc.collect()
+        met.append(held())
+        loading(self, *arguments, **more)
+
+    monkeypatch.setattr(backbone.BaseModel, "__init__", load)
+    clf.set_params(dtype="bfloat16").fit(texts, labels)
+    assert met == [None]
+
+
 def test_release_memory_lets_go_and_estimators_go_on(quick, data):
     texts, labels, test = data
     clf = CLSGenClassifier(**quick).fit(texts, labels)

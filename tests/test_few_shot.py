@@ -147,3 +147,15 @@ def test_examples_teach_the_real_model_the_form_of_replies(data):
         clf.fit(texts, labels).predict_proba(test)
         unread[examples] = clf.n_unparsed_
     assert unread[8] < unread[0] / 2
+
+
+def test_replies_end_where_a_model_invents_another_example(tiny, data, monkeypatch):
+    texts, labels, test = [text[:20] for text in data[0]], data[1], data[2]
+    clf = SelfConsistency(tiny, examples=2, samples=2, random_state=0).fit(texts, labels)
+    tokenizer = load_base_model(tiny).tokenizer
+    invented = tokenizer.encode(" routine. Fine.\n\nHelp!\n\nAnswer: escalate. It burns.")
+    monkeypatch.setattr(
+        "skclsgen.baselines.prompted.decode", lambda *args, **more: [invented] * len(args[2])
+    )
+    assert clf.predict(test[:2]).tolist() == ["routine"] * 2
+    assert clf.n_unparsed_ == 0

@@ -143,7 +143,7 @@ def test_calibration_divides_by_what_empty_texts_get(tiny, data):
 def said(replies):
     """Stand in for the model's words; everything behind them is the real code."""
 
-    def answer(self, texts, max_new_tokens, bar, samples=1, *more):
+    def answer(self, texts, max_new_tokens, bar, samples=1, *more, until=None):
         return [list(replies) if samples > 1 else [replies[i]] for i in range(len(texts))]
 
     return answer
@@ -329,7 +329,7 @@ def test_what_prompts_begin_with_is_read_once(name, packs, tiny, data, monkeypat
     monkeypatch.setattr(load_base_model(tiny, dtype="float32"), "packs", packs)
     asked = [f"{text} " * 4 for text in test[:6]]
     read: list[int] = []
-    packing, behind = PackedModel.pack, PackedModel.behind
+    packing, with_prefix = PackedModel.pack, PackedModel.with_prefix
 
     def pack(self, rows):
         read.extend(len(prompt) for prompt, _ in rows)
@@ -337,10 +337,10 @@ def test_what_prompts_begin_with_is_read_once(name, packs, tiny, data, monkeypat
 
     def counted(self, prefix_ids):
         read.append(len(prefix_ids))
-        return behind(self, prefix_ids)
+        return with_prefix(self, prefix_ids)
 
     monkeypatch.setattr(PackedModel, "pack", pack)
-    monkeypatch.setattr(PackedModel, "behind", counted)
+    monkeypatch.setattr(PackedModel, "with_prefix", counted)
     clf = made(name, tiny, dtype="float32").fit(texts, labels)
     found = {}
     for worthwhile in (10**6, 32):
@@ -524,3 +524,47 @@ def test_what_cannot_be_used_is_said_by_fit(parameters, error, tiny, data):
     clf = LabelProbability(tiny).set_params(**parameters)
     with pytest.raises(error, match=next(iter(parameters))):
         clf.fit(data[0], data[1])
+
+
+@pytest.mark.parametrize("name", ["probe", "few_shot", "tournament"])
+def test_a_fit_that_fails_leaves_the_last_one(name, tiny, data, monkeypatch):
+    texts, labels, test = data
+    clf = made(name, tiny).fit(texts, labels)
+    proba, state = clf.predict_proba(test), set(vars(clf))
+
+    def fail(*arguments):
+        raise KeyboardInterrupt
+
+    other = [f"other {label}" for label in labels]
+    with monkeypatch.context() as patch:
+        patch.setattr("skclsgen.baselines.prompted.PromptedClassifier._keep_column_names", fail)
+        with pytest.raises(KeyboardInterrupt):
+            clf.fit(texts, other)
+    assert clf.classes_.tolist() == sorted(set(labels))
+    assert set(vars(clf)) == state
+    assert np.array_equal(clf.predict_proba(test), proba)
+    if name == "probe":
+        with pytest.raises(ValueError, match="inconsistent"):
+            clf.fit(texts, other, groups=[0])
+    elif name == "few_shot":
+        with pytest.raises(InvalidTextError, match="leaves no room"):
+            clf.set_params(examples=40).fit(texts, other)
+    assert np.array_equal(clf.predict_proba(test), proba)
+    fresh = made(name, str(tiny) + " that is not there")
+    with pytest.raises(ModelNotFoundError):
+        fresh.fit(texts, labels)
+    with pytest.raises(NotFittedError):
+        fresh.predict_proba(test)
+
+
+def test_parameters_set_after_a_prediction_count_for_the_next(tiny, data):
+    texts, labels, _ = data
+    long = ["so many words " * 20]
+    clf = LabelProbability(tiny, dtype="float32").fit(texts, labels)
+    whole = clf.predict_proba(long)
+    with pytest.warns(TruncationWarning):
+        cut = clf.set_params(max_length=60).predict_proba(long)
+    assert not np.array_equal(cut, whole)
+    again = pickle.loads(pickle.dumps(clf))
+    with pytest.warns(TruncationWarning):
+        assert np.array_equal(again.predict_proba(long), cut)

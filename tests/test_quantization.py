@@ -9,6 +9,7 @@ from conftest import build_model
 
 from skclsgen import CLSGenClassifier, release_memory
 from skclsgen.backbone import load_base_model
+from skclsgen.module_tree import share_weights
 
 each = pytest.mark.parametrize("bits", ["8bit", "4bit"])
 #: Loss of precision in 8 bits is announced at every layer.
@@ -68,3 +69,13 @@ def test_every_adapter_learns_and_is_saved(wide, data, tmp_path, bits):
     again = CLSGenClassifier.load(tmp_path / "saved")
     np.testing.assert_array_equal(again.predict_proba(test), proba)
     assert again.explain(test[:2], max_new_tokens=4)[0].label in labels
+
+
+def test_copies_of_the_layers_share_the_scales_of_4_bit_weights(wide):
+    base = load_base_model(wide, dtype="float32", quantization="4bit")
+    own = {id(m.quant_state) for m in base.lm.modules() if hasattr(m, "quant_state")}
+    copied = {
+        id(m.quant_state) for m in share_weights(base.lm).modules() if hasattr(m, "quant_state")
+    }
+    assert len(own) == 3 * 7
+    assert copied == own

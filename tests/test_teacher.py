@@ -1,12 +1,17 @@
 """Reasons written by a function of the caller's."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
 from skclsgen import CLSGenClassifier
 from skclsgen.exceptions import InvalidExplanationsError
+from skclsgen.randomness import seeded
 
 
 class Quoting:
@@ -99,3 +104,33 @@ def test_a_teacher_is_not_saved(quick, data, tmp_path):
     again = CLSGenClassifier.load(tmp_path / "saved")
     assert again.rationales is None
     assert np.array_equal(again.predict_proba(test), clf.predict_proba(test))
+
+
+def test_clones_ask_the_same_teacher(quick):
+    """A deep copy would double a model, and cannot copy a lock or a connection."""
+    teacher = Quoting()
+    teacher.lock = threading.Lock()
+    clf = CLSGenClassifier(**quick | {"rationales": teacher})
+    assert clone(clf).rationales is clf.rationales is teacher
+    assert clone(clf).get_params() == clf.get_params()
+
+
+def test_a_teacher_may_draw_and_wait_for_threads_that_draw(quick, data):
+    texts, labels, test = data
+
+    def draw(text):
+        with seeded(1):
+            return f'It says "{text}" {torch.rand(()):.1f}'
+
+    def teacher(texts, labels):
+        torch.rand(len(texts))
+        with ThreadPoolExecutor(2) as threads:
+            return list(threads.map(draw, texts))
+
+    quick |= {"lora_dropout": 0.5}
+    written = teacher(texts, labels)
+    fits = [
+        CLSGenClassifier(**quick | {"rationales": own}).fit(texts, labels).predict_proba(test)
+        for own in (teacher, lambda texts, labels: written)
+    ]
+    assert np.array_equal(*fits)

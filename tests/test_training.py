@@ -103,6 +103,17 @@ def test_seeding_does_not_start_cuda(monkeypatch):
         assert torch.rand(()) == torch.rand((), generator=torch.Generator().manual_seed(0))
 
 
+def test_an_accelerator_that_has_not_started_keeps_the_callers_seed(monkeypatch):
+    """torch.manual_seed would queue another for when it starts."""
+
+    def refuse(seed):
+        raise AssertionError("the caller's seed was replaced")
+
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", refuse)
+    with seeded(0):
+        torch.rand(())
+
+
 def test_threads_draw_from_their_own_seeds():
     def draw(seed):
         with seeded(seed):

@@ -297,7 +297,7 @@ class SentenceCNN(TextClassifier):
         found = np.empty((len(ids), network.output.out_features))
         by_length = np.argsort([len(text) for text in ids], kind="stable")
         for rows, words, lengths in batches(network, ids, by_length, self.batch_size):
-            found[rows] = network(words, lengths).double().cpu().numpy()
+            found[rows] = network(words, lengths).cpu().double().numpy()
         return found
 
     # --- reading ---------------------------------------------------------------------------------

@@ -13,10 +13,12 @@ from transformers import PreTrainedTokenizerBase
 from ..exceptions import InvalidTextError, TruncationWarning
 from ..prompt import PromptEncoder
 
-__all__ = ["Example", "draw_examples", "example_ids"]
+__all__ = ["PARAGRAPH", "Example", "draw_examples", "example_ids"]
 
 logger = logging.getLogger(__name__)
 
+#: Between turns where there is no chat template.
+PARAGRAPH = "\n\n"
 #: Stand in for a reply and for the text behind it while the chat template is rendered.
 _REPLY, _NEXT = "\ue000reply\ue001", "\ue000next\ue001"
 
@@ -129,7 +131,7 @@ def example_ids(
 def _turn_back(tokenizer: PreTrainedTokenizerBase, instruction: str) -> str:
     """What the chat template puts between a reply and the text behind it."""
     if not tokenizer.chat_template:
-        return "\n\n"
+        return PARAGRAPH
     turns = [
         {"role": "user", "content": instruction},
         {"role": "assistant", "content": _REPLY},
@@ -139,10 +141,10 @@ def _turn_back(tokenizer: PreTrainedTokenizerBase, instruction: str) -> str:
         rendered = tokenizer.apply_chat_template(turns, tokenize=False, enable_thinking=False)
     except Exception as error:  # templates raise errors of their own
         logger.debug("chat template refused a second turn: %s", error)
-        return "\n\n"
+        return PARAGRAPH
     _, reply, rest = str(rendered).partition(_REPLY)
     between, following, _ = rest.partition(_NEXT)
-    return between if reply and following else "\n\n"
+    return between if reply and following else PARAGRAPH
 
 
 def _fair_share(lengths: Sequence[int], room: int) -> int:

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from .. import inputs
 from ..backbone import DEFAULT_MODEL
 from ..prompt import PromptEncoder
+from ..text_estimator import unchanged_on_error
 from .examples import Example, draw_examples, example_ids
 from .prompted import PromptedClassifier
 
@@ -74,20 +75,21 @@ class FewShotClassifier(PromptedClassifier):
             their texts; see :mod:`skclsgen.exceptions`.
         """
         reasons = inputs.check_explanations(explanations, len(inputs.check_texts(X)))
-        texts, labels = self._note(X, y)
-        rng = check_random_state(self.random_state)
-        self.examples_ = [
-            Example(texts[row], int(labels[row]), reasons[row] if reasons else None)
-            for row in (draw_examples(labels, self.examples, rng) if self.examples else [])
-        ]
-        self._learn(texts, labels)
-        if self.examples:
-            self._question()  # or what there is no room for would show in the first prediction only
+        with unchanged_on_error(self):
+            texts, labels = self._begin_fit(X, y)
+            rng = check_random_state(self.random_state)
+            rows = draw_examples(labels, self.examples, rng) if self.examples else []
+            self.examples_ = [
+                Example(texts[row], int(labels[row]), reasons[row] if reasons else None)
+                for row in rows
+            ]
+            self._learn(texts, labels)
+            if self.examples:
+                self._question()  # or that there is no room would show in predictions only
         return self
 
     def _with_examples(self, encoder: PromptEncoder, instruction: str) -> PromptEncoder:
         if not self.examples_:
             return encoder
-        return encoder.with_longer_prefix(
-            example_ids(encoder, instruction, self.examples_, encoder.room // 2)
-        )
+        shown = example_ids(encoder, instruction, self.examples_, encoder.room // 2)
+        return encoder.with_longer_prefix(shown)

@@ -17,6 +17,7 @@ from ..backbone import DEFAULT_MODEL
 from ..packing import PackedRows, batches_by_length
 from ..parameters import Bound, check_number
 from ..randomness import draw_seed
+from ..text_estimator import unchanged_on_error
 from .prompted import PromptedClassifier, Question
 from .regression import regression_on
 
@@ -114,7 +115,11 @@ class LinearProbe(PromptedClassifier):
         ValueError
             If an argument or parameter cannot be used; see :mod:`skclsgen.exceptions`.
         """
-        texts, labels = self._note(X, y)
+        with unchanged_on_error(self):
+            self._fit_probe(*self._begin_fit(X, y), groups)
+        return self
+
+    def _fit_probe(self, texts: list[str], labels: np.ndarray, groups: Any) -> None:
         seed = draw_seed(self.random_state)
         if groups is not None:  # before anything is read
             check_consistent_length(texts, groups)
@@ -129,7 +134,6 @@ class LinearProbe(PromptedClassifier):
         if np.isfinite(list(scores.values())).all():
             best = max(scores, key=scores.__getitem__)
         (self.layer_, self.pooling_), self._regression = best, fitted[best]
-        return self
 
     def _check_parameters(self) -> None:
         super()._check_parameters()

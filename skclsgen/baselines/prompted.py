@@ -30,7 +30,7 @@ from ..model_source import find_base_model
 from ..packed_model import PackedModel
 from ..parameters import Bound, check_model, check_number, model_location
 from ..prompt import ANSWER_CUE, PromptEncoder, default_instruction
-from ..text_estimator import TextClassifier
+from ..text_estimator import TextClassifier, unchanged_on_error
 from .beginnings import groups_that_begin_alike
 
 __all__ = ["PromptedClassifier", "Question"]
@@ -91,7 +91,7 @@ class Question:
             for batch in batches_to_decode(own, len(model.prefix_ids) + longest, len(choices)):
                 start = prefill_base(model, [own[place] for place in batch])
                 scores = choice_log_likelihoods(model, start, behind)
-                found[[rows[place] for place in batch]] = scores.double().cpu().numpy()
+                found[[rows[place] for place in batch]] = scores.cpu().double().numpy()
                 bar.update(len(batch))
         return found
 
@@ -103,8 +103,12 @@ class Question:
         samples: int = 1,
         temperature: float = 0.0,
         generator: torch.Generator | None = None,
+        until: str | None = None,
     ) -> list[list[str]]:
-        """What the model says, ``samples`` times a text; greedily at temperature 0."""
+        """What the model says, ``samples`` times a text; greedily at temperature 0.
+
+        A reply ends where ``until`` occurs in it.
+        """
         prompts = self.encoder.encode(texts)
         shape = self.base.logit_shape
         pick = sampler(shape, temperature, generator) if temperature else most_likely
@@ -121,7 +125,7 @@ class Question:
                 self.base.stop_ids,
                 pick=pick,
             )
-            said = [self.encoder.words(ids) for ids in words]
+            said = [self.encoder.words(ids, until) for ids in words]
             found |= {
                 row: said[place * samples : (place + 1) * samples]
                 for place, row in enumerate(batch)
@@ -133,7 +137,7 @@ class Question:
 class PromptedClassifier(FamilyOfClones, TextClassifier):
     """Base class of classifiers that put a question to the untuned base model.
 
-    ``fit`` notes the labels; what a subclass learns besides, it learns in ``_learn``.
+    ``fit`` checks and keeps the labels; subclasses learn more in ``_learn``.
 
     Parameters
     ----------
@@ -193,10 +197,11 @@ class PromptedClassifier(FamilyOfClones, TextClassifier):
         ValueError
             If an argument or parameter cannot be used; see :mod:`skclsgen.exceptions`.
         """
-        self._learn(*self._note(X, y))
+        with unchanged_on_error(self):
+            self._learn(*self._begin_fit(X, y))
         return self
 
-    def _note(self, X: Any, y: Any) -> tuple[list[str], np.ndarray]:
+    def _begin_fit(self, X: Any, y: Any) -> tuple[list[str], np.ndarray]:
         """Check what is to be learnt from and note the labels; return texts and class indices."""
         self._check_parameters()
         texts = inputs.check_texts(X)
@@ -226,7 +231,7 @@ class PromptedClassifier(FamilyOfClones, TextClassifier):
 
     def release(self) -> None:
         """Let go of the base model; it comes back when needed."""
-        self._questions: dict[tuple[str, str, tuple[str, ...]], Question] = {}
+        self._questions: dict[tuple[Any, ...], Question] = {}
 
     # --- for subclasses --------------------------------------------------------------------------
 
@@ -253,16 +258,17 @@ class PromptedClassifier(FamilyOfClones, TextClassifier):
     ) -> Question:
         """Return a way to ask; by default what :class:`~skclsgen.CLSGenClassifier` asks."""
         answers = tuple(self._words if answers is None else answers)
-        asked = instruction or default_instruction(answers), cue, answers
-        if asked not in self._questions:
+        instruction = instruction or default_instruction(answers)
+        # The estimator's own room for prompts, with as much left for a reply, or more.
+        reply = max(ROOM_FOR_REPLY, getattr(self, "max_new_tokens", 0))
+        key = instruction, cue, answers, self.max_length, reply, self.device, self.dtype
+        if key not in self._questions:
             base = self._base_model()
-            # The estimator's own room for prompts, with as much left for a reply, or more.
-            reply = max(ROOM_FOR_REPLY, getattr(self, "max_new_tokens", 0))
-            room = TaskSettings(asked[0], answers, self.max_length, reply).encoder(base)
-            encoder = PromptEncoder(base.tokenizer, asked[0], answers, room.max_length, cue)
-            self._questions[asked] = Question(base, self._with_examples(encoder, asked[0]))
+            room = TaskSettings(instruction, answers, self.max_length, reply).encoder(base)
+            encoder = PromptEncoder(base.tokenizer, instruction, answers, room.max_length, cue)
+            self._questions[key] = Question(base, self._with_examples(encoder, instruction))
             on_release(self)
-        return self._questions[asked]
+        return self._questions[key]
 
     def _with_examples(self, encoder: PromptEncoder, instruction: str) -> PromptEncoder:
         """Return an encoder whose texts stand behind what is shown first: nothing."""

@@ -14,6 +14,7 @@ from ..metrics.alignment import stated_label
 from ..parameters import Bound, check_number
 from ..randomness import draw_seed
 from ..wording import words
+from .examples import PARAGRAPH
 from .few_shot import FewShotClassifier
 
 __all__ = ["SelfConsistency", "SemanticEntropy", "meanings"]
@@ -64,7 +65,14 @@ class SampledReplies(FewShotClassifier):
         generator = torch.Generator(question.base.device).manual_seed(self._seed)
         with self._bar(len(texts), "sampling replies") as bar:
             replies = question.replies(
-                texts, self.max_new_tokens, bar, self.samples, self.temperature, generator
+                texts,
+                self.max_new_tokens,
+                bar,
+                self.samples,
+                self.temperature,
+                generator,
+                # Without a chat template, a model may go on with another example of its own.
+                until=PARAGRAPH if self.examples_ else None,
             )
         return [[(stated_label(one, self._words), one) for one in own] for own in replies]
 
