@@ -25,6 +25,7 @@ from skclsgen.benchmark.evidence.settings import EvidenceSettings
 from skclsgen.benchmark.evidence.store import RunStore
 from skclsgen.benchmark.evidence.tables import cell
 from skclsgen.datasets import fetch_clinifact, fetch_esnli
+from skclsgen.metrics import repetition
 
 SETTINGS = EvidenceSettings("messages", seeds=2, test_rows=120)
 
@@ -45,8 +46,10 @@ def test_quick_form_runs_every_arm_and_goes_on_where_it_stopped(tiny, tmp_path, 
     assert all(0 <= value <= 1 for value in aurocs)
     assert {entry["seed"] for entry in found["scores"] if entry["arm"] == JOINT} == {0, 1}
     measures = {test["metric"]: test for test in found["explanations"]}
-    assert set(measures) >= {"groundedness_lift", "base_nll", "distinct_2"}
-    assert all(test["people"] is not None for test in measures.values())
+    expected = {"groundedness_lift", "base_nll", "distinct_2", before_after.REPETITION}
+    assert set(measures) >= expected
+    alone = (test for name, test in measures.items() if name != before_after.REPETITION)
+    assert all(test["people"] is not None for test in alone)
     assert set(found["language"]) == {"0", "1"}
     assert set(found["self_written"]["language"]) == {"0"}
     assert found["environment"]["versions"]["torch"]
@@ -451,3 +454,11 @@ def test_nothing_is_reported_before_the_joint_model_is_finished(tiny, tmp_path, 
     assert call(tmp_path, "--model", tiny, "--finished") == {}
     assert "no run of the joint model is finished" in capsys.readouterr().out
     assert not (tmp_path / "report").exists()
+
+
+def test_repetition_is_compared_at_equal_length():
+    """Whoever says more has more to repeat."""
+    long, short = "the cup fell and the cup fell and the cup fell", "the cup fell and broke"
+    ours, theirs = before_after._repetition_at_equal_length([short, long], [long, long])
+    assert ours == [0.0, repetition(long)]
+    assert theirs == [0.0, repetition(long)]

@@ -13,13 +13,15 @@ from .targets import check_several
 __all__ = ["distinct_n", "flesch_reading_ease", "fluency_scores", "repetition"]
 
 
-def repetition(text: str, n: int = 3) -> float:
+def repetition(text: str, n: int = 3, length: int | None = None) -> float:
     """Share of a text's word n-grams that have come before in it.
 
     Parameters
     ----------
     text : str
     n : int, default=3
+    length : int, optional
+        Words that are looked at, the first ones: a longer text has more to repeat.
 
     Returns
     -------
@@ -31,7 +33,7 @@ def repetition(text: str, n: int = 3) -> float:
     >>> repetition("the cat sat"), repetition("the cat sat the cat sat")
     (0.0, 0.25)
     """
-    grams = _grams(words(text), n)
+    grams = _grams(words(text)[:length], n)
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 

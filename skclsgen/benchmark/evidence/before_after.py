@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...metrics import distinct_n, holm, non_inferior, permutation_test
+from ...metrics import distinct_n, holm, non_inferior, permutation_test, repetition
+from ...wording import words
 from .writing import BASE, DISTINCT_LENGTH, JOINT_WRITER, PEOPLE, ROW_MEASURES
 
 __all__ = ["LANGUAGE_MARGIN", "language_test", "writing_tests"]
@@ -15,6 +16,8 @@ __all__ = ["LANGUAGE_MARGIN", "language_test", "writing_tests"]
 #: Exchanges of explanations by which variety is tested.
 EXCHANGES = 2000
 
+#: Name of a measure that takes two explanations: longer ones have more to repeat.
+REPETITION = "repetition_at_equal_length"
 #: By how much log-perplexity on general text may rise, in nats.
 LANGUAGE_MARGIN = 0.05
 
@@ -40,11 +43,13 @@ def writing_tests(
         they wrote nothing), ``difference``, ``low``, ``high`` (None for variety, which single rows
         do not have), ``p``, ``p_adjusted`` (Holm), ``rows`` and ``more_is_better``.
     """
-    ours, theirs = (writing["quality"][name]["rows"] for name in (JOINT_WRITER, other))
+    ours, theirs = (writing["quality"][name] for name in (JOINT_WRITER, other))
     people = writing["quality"].get(PEOPLE)
+    pairs = {metric: (ours["rows"][metric], theirs["rows"][metric]) for metric in ROW_MEASURES}
+    pairs[REPETITION] = _repetition_at_equal_length(ours["reasons"], theirs["reasons"])
     found = []
-    for metric, better in ROW_MEASURES.items():
-        a, b = (np.array(own[metric], dtype=float) for own in (ours, theirs))
+    for metric, pair in pairs.items():
+        a, b = (np.array(values, dtype=float) for values in pair)
         both = np.isfinite(a) & np.isfinite(b)
         if both.sum() < 2:
             continue
@@ -55,19 +60,31 @@ def writing_tests(
                 "metric": metric,
                 "joint": float(a[both].mean()),
                 "base": float(b[both].mean()),
-                "people": None if people is None else _mean(people["rows"][metric]),
+                "people": None if people is None else _mean(people["rows"].get(metric, [])),
                 "difference": test.difference,
                 "low": test.low,
                 "high": test.high,
                 "p": test.p_value,
                 "rows": int(both.sum()),
-                "more_is_better": better,
+                "more_is_better": ROW_MEASURES.get(metric, False),
             }
         )
     found.append(_variety_test(writing, groups, other))
     for entry, adjusted in zip(found, holm([entry["p"] for entry in found]), strict=True):
         entry["p_adjusted"] = float(adjusted)
     return found
+
+
+def _repetition_at_equal_length(
+    ours: Sequence[str], theirs: Sequence[str]
+) -> tuple[list[float], list[float]]:
+    """Repetition in as many words of both explanations of a row as the shorter one has."""
+    shorter = [min(len(words(a)), len(words(b))) for a, b in zip(ours, theirs, strict=True)]
+    first, second = (
+        [repetition(reason, length=most) for reason, most in zip(reasons, shorter, strict=True)]
+        for reasons in (ours, theirs)
+    )
+    return first, second
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -182,8 +182,8 @@ def _score_table(evidence: Evidence) -> str:
     notes = (
         "Scores are means over seeds. Where the temperature T is 50, the most that is tried, there "
         "was nothing to scale but noise: such probabilities are all but even, and worse than the "
-        "share of the label among all rows. Seconds are of the first seed's run and hold for its "
-        "machine, which is named where it is not the joint model's."
+        "share of the label among all rows. Seconds are medians over the runs on the joint model's "
+        "machine; another is named where there are none."
     )
     return f"{table(head, rows)}\n\n{notes}"
 
@@ -202,11 +202,17 @@ def _unparsed(runs: Mapping[int, Mapping[str, Any]]) -> str:
 
 
 def _seconds(evidence: Evidence, arm: str) -> list[str]:
-    """Seconds of the first seed's fit and prediction."""
-    run, joint = (evidence.runs[name][min(evidence.runs[name])] for name in (arm, JOINT))
-    device, usual = (_where(own["environment"])[0] for own in (run, joint))
-    where = "" if device == usual else f" ({device})"
-    return [f"{run['fit_seconds']:.0f}{where}", f"{run['predict_seconds']:.0f}"]
+    """Median seconds of an arm's fits and predictions, where the joint model was fitted too."""
+    joint = evidence.runs[JOINT]
+    usual = _where(joint[min(joint)]["environment"])[0]
+    runs = list(evidence.runs[arm].values())
+    devices = [_where(run["environment"])[0] for run in runs]
+    where = "" if usual in devices else f" ({devices[0]})"
+    counted = [run for run, device in zip(runs, devices, strict=True) if device == usual] or runs
+    fit, predict = (
+        np.median([run[name] for run in counted]) for name in ("fit_seconds", "predict_seconds")
+    )
+    return [f"{fit:.0f}{where}", f"{predict:.0f}"]
 
 
 def _comparison_table(evidence: Evidence) -> str:
