@@ -1,4 +1,4 @@
-"""A text classifier you can decide with: reliable probabilities and written explanations."""
+"""A text classifier you can decide with: probabilities and written explanations."""
 
 from ._version import __version__
 from .backbone import release_memory
