@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib.util
 import logging
 import os
 import threading
@@ -40,6 +39,7 @@ from .model_source import (
     find_base_model,
     quiet_transformers,
 )
+from .optional import require
 from .prompt import text_ids
 from .trunk_cache import TrunkCache
 
@@ -321,19 +321,12 @@ def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype
 
 def check_optional_dependencies(attn_implementation: str, quantization: str | None) -> None:
     """Raise before any work if a chosen option needs a package that is not installed."""
-    wanted = []
+    if quantization not in (None, "8bit", "4bit"):
+        raise ValueError(f"quantization={quantization!r} must be None, '8bit' or '4bit'.")
     if attn_implementation == "flash_attention_2":
-        wanted.append(("attn_implementation='flash_attention_2'", "flash_attn", "flash"))
+        require(f"attn_implementation={attn_implementation!r}", "flash", "flash_attn")
     if quantization is not None:
-        if quantization not in ("8bit", "4bit"):
-            raise ValueError(f"quantization={quantization!r} must be None, '8bit' or '4bit'.")
-        wanted.append((f"quantization={quantization!r}", "bitsandbytes", "quantization"))
-    for what, package, extra in wanted:
-        if importlib.util.find_spec(package) is None:
-            raise OptionalDependencyError(
-                f"{what} needs the package {package}, which is not installed; "
-                f"run: pip install 'skclsgen[{extra}]'"
-            )
+        require(f"quantization={quantization!r}", "quantization", "bitsandbytes")
 
 
 def _load(

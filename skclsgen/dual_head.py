@@ -220,7 +220,7 @@ class DualHead(PackedModel):
         rows: PackedRows,
         trunk_states: torch.Tensor | None,
         classes: torch.Tensor,
-        wanted: torch.Tensor | None = None,
+        base_states: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Per-row classification loss and explanation loss, and how far the language has moved.
 
@@ -233,7 +233,7 @@ class DualHead(PackedModel):
             Stored trunk activations.
         classes : tensor of shape (prompts,), int64
             Gold class of each prompt.
-        wanted : tensor of shape (tokens, width), optional
+        base_states : tensor of shape (tokens, width), optional
             Hidden states that the base model predicts the passages' continuations from.
 
         Returns
@@ -242,7 +242,7 @@ class DualHead(PackedModel):
             Cross-entropy of the head, in nats.
         explanation : tensor of shape (prompts,)
             Mean cross-entropy over the prompt's continuation tokens, in nats; 0 without any.
-        drift : tensor of shape ()
+        language : tensor of shape ()
             Mean divergence from the base model over the passages' tokens, in nats; 0 without any.
         """
         states, _ = self.hidden_states(rows, trunk_states)
@@ -251,19 +251,19 @@ class DualHead(PackedModel):
         decisions = states[rows.decisions()[:prompts]]
         logits = self.head(decisions.to(self.head.weight.dtype))
         classification = cross_entropy(logits, classes, reduction="none")
-        verbal, drift = torch.zeros_like(classification), classification.new_zeros(())
+        explanation, language = torch.zeros_like(classification), classification.new_zeros(())
         row, place = rows.continuations()
-        n_passages = 0 if wanted is None else len(wanted)
+        n_passages = 0 if base_states is None else len(base_states)
         n_learnt = len(row) - n_passages
         # A token is predicted from the state before it; no other state meets the vocabulary.
         if n_learnt:
             row, learnt = row[:n_learnt], place[:n_learnt]
             nll = self.token_nll(states[learnt - 1], rows.ids()[learnt])
             count = torch.bincount(row, minlength=prompts).clamp(min=1)
-            verbal = verbal.to(nll.dtype).index_add(0, row, nll) / count
-        if wanted is not None:
-            drift = self.token_kl(states[place[n_learnt:] - 1], wanted).mean()
-        return classification, verbal, drift
+            explanation = explanation.to(nll.dtype).index_add(0, row, nll) / count
+        if base_states is not None:
+            language = self.token_kl(states[place[n_learnt:] - 1], base_states).mean()
+        return classification, explanation, language
 
     # --- state -----------------------------------------------------------------------------------
 

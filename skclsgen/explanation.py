@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, overload
 if TYPE_CHECKING:
     import pandas as pd
 
+from .optional import require
+
 __all__ = ["Explanation", "Explanations"]
 
 
@@ -116,15 +118,9 @@ class Explanations(Sequence[Explanation]):
         OptionalDependencyError
             If pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError:
-            from .exceptions import OptionalDependencyError
+        require("to_frame", "pandas", "pandas")
+        import pandas as pd
 
-            raise OptionalDependencyError(
-                "to_frame needs the package pandas, which is not installed; run: "
-                "pip install 'skclsgen[pandas]'"
-            ) from None
         columns = ["source", "label", "proba", "predicted", "text", "complete"]
         return pd.DataFrame([[getattr(e, c) for c in columns] for e in self], columns=columns)
 

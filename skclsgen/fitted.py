@@ -283,8 +283,8 @@ class FittedNetwork:
         prompts = live.encoder.encode(texts)
         replies: dict[int, str] = {}
         with self._lock, _bar(len(prompts), "asking", verbose) as bar:
-            beside = len(live.net.prefix_ids) + max_new_tokens
-            for rows in batches_to_decode(prompts, beside):
+            extra_tokens = len(live.net.prefix_ids) + max_new_tokens
+            for rows in batches_to_decode(prompts, extra_tokens):
                 _, start = prefill(live.net, [prompts[row][:-1] for row in rows])
                 cue = [prompts[row][-1:] for row in rows]
                 words = decode(
@@ -307,9 +307,9 @@ class FittedNetwork:
         prompts = live.encoder.encode(texts)
         openings = [live.encoder.opening(label) for label in range(len(self.task.label_words))]
         found = np.empty((len(prompts), len(openings)))
-        beside = len(live.net.prefix_ids) + max(map(len, openings))
+        extra_tokens = len(live.net.prefix_ids) + max(map(len, openings))
         with self._lock, _bar(len(prompts), "predicting", verbose) as bar:
-            for rows in batches_to_decode(prompts, beside, len(openings)):
+            for rows in batches_to_decode(prompts, extra_tokens, len(openings)):
                 last = prompts[rows[0]][-1]
                 _, start = prefill(live.net, [prompts[row][:-1] for row in rows])
                 choices = [[last, *opening] for opening in openings]
@@ -346,8 +346,8 @@ class FittedNetwork:
         prompts = live.encoder.encode(texts)
         replies: dict[int, Reply] = {}
         with self._lock, _bar(len(prompts), "explaining", verbose) as bar:
-            beside = len(live.net.prefix_ids) + max_new_tokens
-            for rows in batches_to_decode(prompts, beside):
+            extra_tokens = len(live.net.prefix_ids) + max_new_tokens
+            for rows in batches_to_decode(prompts, extra_tokens):
                 batch, start = prefill(live.net, [prompts[row] for row in rows])
                 logits = batch.cpu().double().numpy()
                 chosen = logits.argmax(axis=1).tolist()

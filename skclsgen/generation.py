@@ -139,7 +139,7 @@ def _rows_apart(packed: Sequence[tuple[torch.Tensor, PackedRows]]) -> torch.Tens
 
 
 def batches_to_decode(
-    prompts: Sequence[Sequence[int]], beside: int, copies: int = 1
+    prompts: Sequence[Sequence[int]], extra_tokens: int, copies: int = 1
 ) -> list[list[int]]:
     """Group numbers of prompts that are continued together, so that memory stays bounded.
 
@@ -147,12 +147,12 @@ def batches_to_decode(
     ----------
     prompts : sequence of sequences of int
         Without the prefix that they share.
-    beside : int
-        Tokens beside a prompt of which keys and values are kept: of the prefix and of the reply.
+    extra_tokens : int
+        Further tokens per prompt whose keys and values are kept: of the prefix and of the reply.
     copies : int, default=1
         How often each prompt is continued.
     """
-    taken = [copies * (len(prompt) + beside) for prompt in prompts]
+    taken = [copies * (len(prompt) + extra_tokens) for prompt in prompts]
     return batches_by_length(taken, max(1, DECODE_ROWS // copies))
 
 

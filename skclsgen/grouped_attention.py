@@ -268,27 +268,28 @@ class _GroupedAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         scaled, key, value, *kept = ctx.saved_tensors
-        (by_own_output,), key_heads = grad_outputs, ctx.key_heads
-        tokens, heads, _ = by_own_output.shape
+        (grad_output,) = grad_outputs
+        key_heads = ctx.key_heads
+        tokens, heads, _ = grad_output.shape
         wide = torch.promote_types(value.dtype, torch.float32)
-        by_out = by_own_output.transpose(0, 1).reshape(-1, value.shape[-1])
-        by_query = []
-        by_key, by_value = (torch.zeros(t.shape, dtype=wide) for t in (key, value))
+        grad_flat = grad_output.transpose(0, 1).reshape(-1, value.shape[-1])
+        grad_query = []
+        grad_key, grad_value = (torch.zeros(t.shape, dtype=wide) for t in (key, value))
         for group, table in zip_longest(ctx.plan.groups, kept):
             queries, keys, values = _gather(group, key_heads, scaled, key, value)
             scores = _scores(group, queries, keys) if table is None else table
-            by_own = _where_present(group, key_heads, by_out)
-            weights, by_score = _weights_and_gradient(scores, by_own @ values.transpose(2, 3))
-            by_query.append((by_score @ keys).view(-1, key.shape[-1]))
+            grad_own = _where_present(group, key_heads, grad_flat)
+            weights, grad_score = _weights_and_gradient(scores, grad_own @ values.transpose(2, 3))
+            grad_query.append((grad_score @ keys).view(-1, key.shape[-1]))
             for total, found in (
-                (by_key, by_score.transpose(2, 3) @ queries),
-                (by_value, weights.transpose(2, 3) @ by_own),
+                (grad_key, grad_score.transpose(2, 3) @ queries),
+                (grad_value, weights.transpose(2, 3) @ grad_own),
             ):
                 total.index_add_(0, group.keys, found.view(-1, found.shape[-1]).to(wide))
-        joined = torch.cat(by_query).index_select(0, ctx.plan.outputs).mul_(ctx.scaling)
+        joined = torch.cat(grad_query).index_select(0, ctx.plan.outputs).mul_(ctx.scaling)
         return (
             joined.view(tokens, heads, -1).transpose(0, 1),
-            *(t.to(value.dtype).view(key_heads, -1, t.shape[-1]) for t in (by_key, by_value)),
+            *(t.to(value.dtype).view(key_heads, -1, t.shape[-1]) for t in (grad_key, grad_value)),
             None,
             None,
         )
@@ -321,7 +322,7 @@ def _weights(scores: torch.Tensor) -> torch.Tensor:
 
 
 def _weights_and_gradient(
-    scores: torch.Tensor, by_weight: torch.Tensor
+    scores: torch.Tensor, grad_weight: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights, and the gradient of the scores from that of the weights.
 
@@ -333,8 +334,8 @@ def _weights_and_gradient(
     scores = scores.detach().requires_grad_()
     with torch.enable_grad():
         weights = _weights(scores)
-    (by_score,) = torch.autograd.grad(weights, scores, by_weight)
-    return weights.detach(), by_score
+    (grad_score,) = torch.autograd.grad(weights, scores, grad_weight)
+    return weights.detach(), grad_score
 
 
 def _where_present(group: Group, key_heads: int, values: torch.Tensor) -> torch.Tensor:

@@ -159,9 +159,9 @@ class _FusedLora(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight, down, up, low = ctx.saved_tensors
         (gradient,) = grad_outputs
-        by_low = (gradient @ up).mul_(ctx.scaling)
-        by_up = (gradient.T @ low).mul_(ctx.scaling)
-        by_x = None
+        grad_low = (gradient @ up).mul_(ctx.scaling)
+        grad_up = (gradient.T @ low).mul_(ctx.scaling)
+        grad_x = None
         if ctx.needs_input_grad[0]:
-            by_x = (gradient @ weight).addmm_(by_low, down)
-        return by_x, None, None, by_low.T @ x, by_up, None
+            grad_x = (gradient @ weight).addmm_(grad_low, down)
+        return grad_x, None, None, grad_low.T @ x, grad_up, None

@@ -38,7 +38,8 @@ from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from .disk_store import share_as_folder
-from .exceptions import ModelNotFoundError, OptionalDependencyError, UnsupportedModelError
+from .exceptions import ModelNotFoundError, UnsupportedModelError
+from .optional import require
 
 __all__ = ["DEFAULT_MODEL", "BaseModelInfo", "convert_gguf", "find_base_model"]
 
@@ -312,11 +313,7 @@ def convert_gguf(file: Path, fingerprint: str, verbose: int = 0) -> Path:
     target = cache_folder() / f"{file.stem}-{fingerprint[:16]}"
     if target.is_dir():
         return target
-    if importlib.util.find_spec("gguf") is None:
-        raise OptionalDependencyError(
-            f"{file.name} is a GGUF file, which needs the package gguf, which is not installed; "
-            "run: pip install 'skclsgen[gguf]'"
-        )
+    require(f"{file.name}, a GGUF file,", "gguf", "gguf")
     logger.info("converting %s once into %s", file.name, target)
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))

@@ -183,12 +183,12 @@ class PackedModel(nn.Module):
         head = self.lm.get_output_embeddings()
         return frozen_head_nll(states, head, targets, self.base.logit_shape)
 
-    def token_kl(self, states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        """Divergence of next-token distributions from those that ``wanted`` gives.
+    def token_kl(self, states: torch.Tensor, base_states: torch.Tensor) -> torch.Tensor:
+        """Divergence of next-token distributions from those that ``base_states`` gives.
 
         Parameters
         ----------
-        states, wanted : tensor of shape (tokens, width)
+        states, base_states : tensor of shape (tokens, width)
             Hidden states.
 
         Returns
@@ -197,7 +197,7 @@ class PackedModel(nn.Module):
             In nats.
         """
         head = self.lm.get_output_embeddings()
-        return frozen_head_kl(states, wanted, head, self.base.logit_shape)
+        return frozen_head_kl(states, base_states, head, self.base.logit_shape)
 
     def log_proba(self, states: torch.Tensor) -> torch.Tensor:
         """Log-probabilities of all next tokens, shape (tokens, vocabulary), at least float32."""

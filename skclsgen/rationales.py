@@ -109,8 +109,8 @@ def self_rationales(
         closing = {i for token, i in base.tokenizer.get_vocab().items() if MARK in token}
         ends = base.stop_ids | closing
         with tqdm(total=len(todo), desc="rationales", unit="text", disable=verbose < 1) as bar:
-            beside = len(prefix) + max_new_tokens
-            for batch in batches_to_decode([prompts[row] for row in todo], beside):
+            extra_tokens = len(prefix) + max_new_tokens
+            for batch in batches_to_decode([prompts[row] for row in todo], extra_tokens):
                 rows = [todo[i] for i in batch]
                 replies = decode(
                     model.lm,

@@ -1,4 +1,4 @@
-"""What the base model says of itself, read again in training so that its language is kept.
+"""Passages that the base model wrote unprompted, read again so that its language is kept.
 
 Fine-tuning on a few hundred rows changes how a model reads everything else. No general text is at
 hand then, so the base model's own samples stand in for it (data-free distillation, Liu et al. 2024,
@@ -85,13 +85,13 @@ class Passage:
         The first token, and those to be predicted.
     trunk : tensor of shape (tokens, width) or None
         Stored trunk activations.
-    wanted : tensor of shape (tokens to be predicted, width)
+    base_states : tensor of shape (tokens to be predicted, width)
         Hidden states that the base model predicts them from.
     """
 
     row: Row
     trunk: torch.Tensor | None
-    wanted: torch.Tensor
+    base_states: torch.Tensor
 
 
 class Replay:
@@ -115,8 +115,8 @@ class Replay:
         room = max(1, net.base.context_length - len(net.prefix_ids) - 1)
         rows = [(first, more[:room]) for first, more in own_words(net.base, progress)]
         trunk = trunk_states(net, rows) if net.depth else [None] * len(rows)
-        wanted = _predicting(PackedModel(net.base, net.prefix_ids), rows)
-        self.passages = list(map(Passage, rows, trunk, wanted))
+        base_states = _predicting(PackedModel(net.base, net.prefix_ids), rows)
+        self.passages = list(map(Passage, rows, trunk, base_states))
         self._rng = np.random.default_rng(seed)
         self._order: list[int] = []
 

@@ -90,18 +90,18 @@ class _FrozenHeadNLL(torch.autograd.Function):
 
 def frozen_head_kl(
     states: torch.Tensor,
-    wanted: torch.Tensor,
+    base_states: torch.Tensor,
     head: nn.Module,
     shape: LogitShape = PLAIN,
 ) -> torch.Tensor:
-    """Divergence of the next-token distributions of ``states`` from those of ``wanted``.
+    """Divergence of the next-token distributions of ``states`` from those of ``base_states``.
 
-    ``sum p log(p / q)``, where ``p`` follows from ``wanted`` and ``q`` from ``states``.
+    ``sum p log(p / q)``, where ``p`` follows from ``base_states`` and ``q`` from ``states``.
 
     Parameters
     ----------
-    states, wanted : tensor of shape (tokens, width)
-        Hidden states; no gradient reaches ``wanted``.
+    states, base_states : tensor of shape (tokens, width)
+        Hidden states; no gradient reaches ``base_states``.
     head : torch.nn.Module
         The LM head, as for :func:`frozen_head_nll`.
     shape : LogitShape, optional
@@ -112,7 +112,7 @@ def frozen_head_kl(
     tensor of shape (tokens,)
         In nats, at least float32; differentiable with respect to ``states`` (once).
     """
-    kl: torch.Tensor = _FrozenHeadKL.apply(states, wanted, head, shape)
+    kl: torch.Tensor = _FrozenHeadKL.apply(states, base_states, head, shape)
     return kl
 
 
@@ -121,14 +121,14 @@ class _FrozenHeadKL(torch.autograd.Function):
     def forward(
         ctx: Any,
         states: torch.Tensor,
-        wanted: torch.Tensor,
+        base_states: torch.Tensor,
         head: nn.Module,
         shape: LogitShape,
     ) -> torch.Tensor:
         weight = head.get_parameter("weight")
         rows = max(1, CHUNK // weight.shape[0])
         kl, gradient = [], []
-        for chunk, goal in zip(states.split(rows), wanted.split(rows), strict=True):
+        for chunk, goal in zip(states.split(rows), base_states.split(rows), strict=True):
             (log_q, slope), (log_p, _) = (log_proba(head(own), shape) for own in (chunk, goal))
             p = log_p.exp()
             kl.append((p * (log_p - log_q)).sum(dim=1))

@@ -249,13 +249,13 @@ def _train_step(
     sums = np.zeros(4)
     passage = None if replay is None else replay.draw()
     for part in micro_batches(batch):
-        classification, explanation, drift = batch_losses(net, part, passage)
+        classification, explanation, language = batch_losses(net, part, passage)
         joint = (
             settings.classification_weight * classification
             + settings.explanation_weight * explanation
         )
-        (joint.sum() / len(batch) + settings.language_weight * drift).backward()
-        parts = [joint.sum(), classification.sum(), explanation.sum(), len(batch) * drift]
+        (joint.sum() / len(batch) + settings.language_weight * language).backward()
+        parts = [joint.sum(), classification.sum(), explanation.sum(), len(batch) * language]
         sums += torch.stack(parts).detach().cpu().double().numpy()
         passage = None  # once a step
     optimizer.step()
@@ -276,7 +276,7 @@ def micro_batches(batch: Sequence[Example]) -> Iterator[Sequence[Example]]:
 def batch_losses(
     net: DualHead, batch: Sequence[Example], passage: Passage | None = None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Weighted classification and explanation losses of each row, shape (rows,) each, and drift."""
+    """Weighted classification and explanation loss of each row, and the language loss."""
     own = [example.row for example in batch]
     # What the store has no room for is run again, so as not to push out what others reuse.
     stored = trunk_states(net, own, store=False) if net.depth else []
@@ -285,14 +285,14 @@ def batch_losses(
     rows = net.pack(own if passage is None else [*own, passage.row])
     classes = torch.tensor([e.label for e in batch], device=rows.device)
     trunk = torch.cat(stored) if net.depth else None
-    wanted = None if passage is None else passage.wanted
-    classification, explanation, drift = net.losses(rows, trunk, classes, wanted)
+    base_states = None if passage is None else passage.base_states
+    classification, explanation, language = net.losses(rows, trunk, classes, base_states)
     weights = torch.tensor(
         [(e.classification_weight, e.explanation_weight) for e in batch],
         device=rows.device,
         dtype=classification.dtype,
     )
-    return classification * weights[:, 0], explanation * weights[:, 1], drift
+    return classification * weights[:, 0], explanation * weights[:, 1], language
 
 
 @torch.no_grad()

@@ -121,7 +121,7 @@ def test_release_memory_forgets_the_plans_of_attention(quick, data):
     ],
 )
 def test_absent_optional_package_is_named_before_any_work(options, extra, monkeypatch):
-    monkeypatch.setattr(backbone.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     clf = CLSGenClassifier("no/such-model", **options)
     with pytest.raises(OptionalDependencyError, match=rf"pip install 'skclsgen\[{extra}\]'"):
         clf.fit(["a", "b"], [0, 1])

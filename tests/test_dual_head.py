@@ -208,17 +208,17 @@ def test_a_family_that_cannot_be_split_is_run_whole_with_a_warning(base, monkeyp
 
 def losses(net, explanation):
     rows = net.pack([(PROMPTS[0], [20, 21, 2] if explanation else []), (PROMPTS[1], [])])
-    classification, verbal, drift = net.losses(
+    classification, explanation, language = net.losses(
         rows, net.trunk_states(rows)[0], torch.tensor([0, 1])
     )
-    assert drift == 0
-    return classification, verbal
+    assert language == 0
+    return classification, explanation
 
 
 def test_joint_loss_against_autograd_on_the_whole_model(base):
     net = make(base)
     disturb(net)
-    classification, verbal = losses(net, True)
+    classification, explanation = losses(net, True)
     with torch.no_grad():
         logits = predict_logits(net, PROMPTS[:2])
         ids = torch.tensor([[*PROMPTS[0], 20, 21, 2]])
@@ -227,21 +227,21 @@ def test_joint_loss_against_autograd_on_the_whole_model(base):
         classification, cross_entropy(logits, torch.tensor([0, 1]), reduction="none")
     )
     expected = cross_entropy(whole[5:8], torch.tensor([20, 21, 2]))
-    torch.testing.assert_close(verbal, torch.stack([expected, torch.tensor(0.0)]))
+    torch.testing.assert_close(explanation, torch.stack([expected, torch.tensor(0.0)]))
 
 
 def test_rows_without_explanation_keep_their_classification_loss(base):
     net = make(base)
-    classification, verbal = losses(net, False)
+    classification, explanation = losses(net, False)
     assert (classification > 0).all()
-    assert (verbal == 0).all()
+    assert (explanation == 0).all()
 
 
 def test_gradients_reach_adapters_and_head_only(base):
     net = make(base)
     disturb(net)
-    classification, verbal = losses(net, True)
-    (classification.sum() + verbal.sum()).backward()
+    classification, explanation = losses(net, True)
+    (classification.sum() + explanation.sum()).backward()
     assert all(p.grad is not None and p.grad.any() for p in net.adapter_parameters().values())
     assert net.head.weight.grad.any()
     assert all(p.grad is None for p in base.lm.parameters())

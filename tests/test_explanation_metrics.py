@@ -183,6 +183,6 @@ def test_overlap_needs_references():
 
 
 def test_overlap_names_the_extra_that_is_missing(monkeypatch):
-    monkeypatch.setitem(sys.modules, "rouge_score.rouge_scorer", None)
+    monkeypatch.setitem(sys.modules, "rouge_score", None)
     with pytest.raises(OptionalDependencyError, match=r"skclsgen\[benchmark\]"):
         overlap_scores(["a"], [["a"]])

@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import os
 import shutil
@@ -324,7 +325,7 @@ def test_incomplete_files_are_not_converted(quick_conversion, tmp_path):
 
 def test_gguf_without_its_package(tmp_path, monkeypatch):
     monkeypatch.setenv("SKCLSGEN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(model_source.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     file = tmp_path / "model.gguf"
     file.write_bytes(b"GGUF")
     with pytest.raises(OptionalDependencyError, match=r"pip install 'skclsgen\[gguf\]'"):

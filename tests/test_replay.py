@@ -50,14 +50,14 @@ def test_an_untrained_network_has_not_moved_and_a_disturbed_one_has(tiny):
     rows = net.pack([([5, 6], [7, 8]), passage.row])
     trunk = torch.cat([net.trunk_states(net.pack([([5, 6], [7, 8])]))[0], passage.trunk])
     classes = torch.tensor([1])
-    *_, drift = net.losses(rows, trunk, classes, passage.wanted)
-    assert float(drift.detach()) == pytest.approx(0, abs=1e-6)
+    *_, language = net.losses(rows, trunk, classes, passage.base_states)
+    assert float(language.detach()) == pytest.approx(0, abs=1e-6)
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in net.adapter_parameters().values():
             parameter += torch.randn_like(parameter) / 10
-    classification, verbal, drift = net.losses(rows, trunk, classes, passage.wanted)
-    assert drift > 1e-4
+    classification, explanation, language = net.losses(rows, trunk, classes, passage.base_states)
+    assert language > 1e-4
     # By the definition, on the whole models; the prefix is read without adapters.
     first, more = passage.row
     ids = torch.tensor([[*first, *more]])
@@ -66,12 +66,12 @@ def test_an_untrained_network_has_not_moved_and_a_disturbed_one_has(tiny):
         found = net.lm(ids, cache=net.prefix_cache()).logits[0, :-1]
     p, q = (table.log_softmax(dim=-1) for table in (wanted, found))
     expected = (p.exp() * (p - q)).sum(dim=-1).mean()
-    torch.testing.assert_close(drift, expected, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(language, expected, rtol=1e-3, atol=1e-6)
     # The row beside it does not notice.
     alone = net.pack([([5, 6], [7, 8])])
     for a, b in zip(
         net.losses(alone, net.trunk_states(alone)[0], classes),
-        (classification, verbal),
+        (classification, explanation),
         strict=False,
     ):
         torch.testing.assert_close(a, b)

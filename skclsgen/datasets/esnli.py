@@ -11,10 +11,11 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from ..exceptions import DatasetError
+from ..optional import require
 from ..parameters import Bound, check_number
 from .download import fetch_file, local_file
 from .labelled_texts import LabelledTexts
-from .tables import need_pandas, read_table
+from .tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +124,7 @@ def fetch_esnli(
         raise ValueError(f"labels={labels!r} is to hold some of {LABELS} and nothing else.")
     if n_rows is not None:
         check_number("n_rows", n_rows, Bound(1, whole=True))
-    need_pandas("fetch_esnli")
+    require("fetch_esnli", "pandas", "pandas")
     table = _read(split, folder, data_home, verbose)
     rows = np.flatnonzero(table["label"].isin(wanted))
     if not len(rows):

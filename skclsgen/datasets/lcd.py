@@ -16,8 +16,8 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from ..exceptions import DatasetError
+from ..optional import require
 from .labelled_texts import LabelledTexts
-from .tables import need_pandas
 
 __all__ = ["benchmark_text", "load_lcd", "note_key"]
 
@@ -98,7 +98,7 @@ def load_lcd(
     """
     if split not in (*SPLITS, "all"):
         raise ValueError(f"split={split!r} is none of {', '.join(map(repr, SPLITS))}, 'all'.")
-    need_pandas("load_lcd")
+    require("load_lcd", "pandas", "pandas")
     import pandas as pd
 
     source = Path(notes).expanduser()

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..exceptions import DatasetError, OptionalDependencyError
+from ..exceptions import DatasetError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["need_pandas", "read_table"]
-
-
-def need_pandas(function: str) -> None:
-    """Raise ``OptionalDependencyError`` for ``function`` unless pandas is installed.
-
-    Examples
-    --------
-    >>> need_pandas("fetch_esnli")
-    """
-    if importlib.util.find_spec("pandas") is None:
-        raise OptionalDependencyError(
-            f"{function} needs the package pandas, which is not installed; run: "
-            "pip install 'skclsgen[pandas]'"
-        )
+__all__ = ["read_table"]
 
 
 def read_table(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..exceptions import OptionalDependencyError
+from ..optional import require
 
 __all__ = ["overlap_scores"]
 
@@ -50,14 +50,10 @@ def overlap_scores(
     >>> round(found["rouge_1"], 3), round(found["rouge_2"], 3)
     (0.833, 0.6)
     """
-    try:
-        from rouge_score.rouge_scorer import RougeScorer
-        from sacrebleu.metrics.bleu import BLEU
-    except ImportError:
-        raise OptionalDependencyError(
-            "overlap_scores needs the packages rouge-score and sacrebleu; run: "
-            "pip install 'skclsgen[benchmark]'"
-        ) from None
+    require("overlap_scores", "benchmark", "rouge_score", "sacrebleu")
+    from rouge_score.rouge_scorer import RougeScorer
+    from sacrebleu.metrics.bleu import BLEU
+
     if len(candidates) != len(references):
         raise ValueError(
             f"there are {len(candidates)} candidates and references for {len(references)}; pass a "
