@@ -73,8 +73,8 @@ class BaseModel:
     logit_shape : LogitShape
         What its family does to the vocabulary's logits.
     packs : bool
-        True if several rows can be run end to end, without padding: where the caller left the
-        attention to us, and the model's can be told to keep rows apart.
+        True if several rows can be run end to end, without padding: ``attn_implementation`` is
+        ``"auto"``, and the model's attention can be told to keep rows apart.
     trunk_cache : TrunkCache
         Activations of frozen layers, shared by all estimators on this model.
     rationales : dict
@@ -114,8 +114,9 @@ class BaseModel:
     def context_length(self) -> int:
         """Longest sequence the model accepts, in tokens.
 
-        Where the frequencies of positions depend on how long the longest sequence is, as in Phi-3
-        of 128k, only as far as they do not: rows run together, and kept keys, would change.
+        Some models, such as Phi-3 with 128k, change their rotary frequencies for long sequences.
+        For them it is the length up to which frequencies are constant: beyond it, rows run together
+        and kept keys would be wrong.
         """
         config = self.lm.config.get_text_config()
         longest = int(getattr(config, "max_position_embeddings", None) or 2048)
@@ -164,7 +165,7 @@ class BaseLease:
     base : BaseModel or None
         What is kept; pickles and copies never hold it.
     settings : object
-        What it was asked for by.
+        The settings it was loaded with.
     """
 
     def __init__(self) -> None:
@@ -185,9 +186,9 @@ def on_release(holder: Any) -> None:
     _release_hooks.add(holder)
 
 
-#: The base model that a worker process (of joblib, say) used last: each of its tasks, such as a
-#: fold, brings an estimator that is gone after it. Only on a CPU: the memory of accelerators is
-#: not to be held by processes that wait.
+#: Keeps the base model that a worker process (joblib's, say) used last: each task, such as a fold,
+#: brings an estimator that dies with it. On CPUs only: idle workers must not hold an accelerator's
+#: memory.
 _workers_last = BaseLease()
 
 
@@ -242,7 +243,7 @@ def load_base_model(
     quantization : {None, "8bit", "4bit"}, default=None
         Load the base quantised by bitsandbytes.
     fingerprint : str, optional
-        Of the model wanted, where several places have one of that name.
+        Fingerprint wanted, if several places have a model of that name.
     verbose : int, default=0
         Show progress of a first conversion from 1 up.
 

@@ -227,7 +227,7 @@ class DualHead(PackedModel):
         Parameters
         ----------
         rows : PackedRows
-            Prompts, and the continuations to learn; behind them, passages to be read as the base
+            Prompts, and the continuations to learn; after them, passages to be read as the base
             model reads them.
         trunk_states : tensor of shape (tokens, width) or None
             Stored trunk activations.

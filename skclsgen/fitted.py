@@ -89,7 +89,7 @@ class TaskSettings:
         whole = PromptEncoder(
             base.tokenizer, self.instruction, self.label_words, sys.maxsize, frame=self.frame
         )
-        # The reply needs room behind the prompt: label and full stop, explanation, end of text.
+        # The reply needs room after the prompt: label and full stop, explanation, end of text.
         longest = max(len(whole.opening(label)) for label in range(len(self.label_words)))
         available = max(0, base.context_length - self.max_new_tokens - longest - 1)
         if self.max_length is not None and self.max_length > available:
@@ -107,7 +107,7 @@ class TaskSettings:
             if self.max_length is not None:
                 raise
             raise InvalidTextError(
-                f"max_new_tokens={self.max_new_tokens} leaves no room for a text behind the "
+                f"max_new_tokens={self.max_new_tokens} leaves no room for a text after the "
                 f"instruction in the model's context of {base.context_length} tokens; lower "
                 "max_new_tokens or shorten instruction."
             ) from None
@@ -296,7 +296,7 @@ class FittedNetwork:
         return [replies[row] for row in range(len(prompts))]
 
     def label_log_likelihoods(self, texts: Sequence[str], verbose: int = 0) -> np.ndarray:
-        """What the language-modelling head gives each label's words behind a text.
+        """What the language-modelling head gives each label's words after a text.
 
         Returns
         -------

@@ -29,8 +29,8 @@ SIZE_MULTIPLE = 32
 #: Most queries of a block. Smaller ones skip more of the keys that come later, and their tables
 #: stay in a CPU's cache; larger ones need fewer calls.
 BLOCK = 128
-#: In training, a group is given up for a larger one that it fills with no more than this many
-#: useless pairs of query and key: a group costs some twenty calls a layer, there and back.
+#: In training, a small group is merged into a larger one if that adds at most this many padded
+#: pairs of query and key: each group costs some twenty calls per layer, forward and backward.
 WASTED_PAIRS = 2**14
 #: Up to this many bytes a layer, tables are kept for the backward pass; beyond, they are made anew,
 #: so that memory grows with tokens and not with pairs of them.
@@ -48,7 +48,7 @@ class Block:
     first, stop : int
         Its first token, and the end of its tokens.
     low : int
-        How many of the keys before it, counted from the prefix's first, none of them looks at.
+        Leading keys, counted from the prefix's first, that none of them sees (outside the window).
     """
 
     start: int
@@ -190,7 +190,7 @@ def _group(
     distance = (before + query)[:, :, None] - place[:, None, seen_by_all:]
     hidden = distance < 0 if window is None else (distance < 0) | (distance >= window)
     present = (first + query < stop)[:, :, None]
-    # What is no query looks everywhere: a softmax over nothing would be no number.
+    # Padding queries look everywhere: a softmax over no keys would be NaN.
     bias = torch.zeros(hidden.shape, dtype=dtype).masked_fill_(hidden & present, -torch.inf)
     head, key_head = (torch.arange(n)[:, None] for n in heads)
     return Group(
@@ -308,7 +308,7 @@ def _gather(
 
 
 def _scores(group: Group, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
-    """What weights are made of; (blocks, key heads, shared heads x queries, keys)."""
+    """Attention scores, shape (blocks, key heads, shared heads x queries, keys)."""
     scores = queries @ keys.transpose(2, 3)
     blocks, *_, n_queries, last = group.bias.shape
     table = scores.view(blocks, scores.shape[1], -1, n_queries, scores.shape[-1])

@@ -237,7 +237,7 @@ def check_labels(
     if y is None:
         raise InvalidLabelsError(f"{estimator} requires y to be passed, but the target y is None.")
     try:
-        found = np.asarray(y)  # pandas' nullable types as floats otherwise
+        found = np.asarray(y)  # or pandas' nullable integers would become floats
     except ValueError:
         raise InvalidLabelsError(
             "y holds sequences of several lengths; pass one label per text: several labels of one "
@@ -248,7 +248,7 @@ def check_labels(
         raise InvalidLabelsError(
             f"X has {n_texts} texts but y has {len(column)} labels; pass one label per text."
         )
-    # NumPy writes out as a string whatever stands among strings in a list, NaN included.
+    # Among strings, NumPy turns NaN into "nan", so missing values are looked for in the objects.
     values = np.asarray(y, dtype=object).ravel().tolist()
     missing = [row for row, value in enumerate(values) if is_missing(value)]
     if missing:

@@ -29,7 +29,7 @@ def choice_log_likelihoods(
     start : Prefill
         Of rows without their last token; consumed.
     choices : sequence of sequences of int
-        The rows' last token, which all of them share, and a continuation behind it.
+        The rows' last token, which all of them share, and a continuation.
 
     Returns
     -------

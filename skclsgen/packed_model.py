@@ -1,4 +1,4 @@
-"""A language model that runs rows of tokens together, behind a prefix that all share."""
+"""A language model that runs rows of tokens together, after a prefix that all share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .token_loss import frozen_head_kl, frozen_head_nll, log_proba
 
 __all__ = ["Caches", "PackedModel"]
 
-#: Keys and values of rows run together, behind those of the prefix.
+#: Keys and values of rows run together, after those of the prefix.
 Caches = list[tuple[DynamicCache, PackedRows]]
 
 
@@ -88,7 +88,7 @@ class PackedModel(nn.Module):
 
     @torch.no_grad()
     def _try_a_step(self) -> None:
-        """Run one token behind the prefix, as generation does; BLOOM, with ALiBi, fails here."""
+        """Run one token after the prefix, as generation does; BLOOM, with ALiBi, fails here."""
         known = len(self.prefix_ids)
         self.base.lm.get_decoder()(
             input_ids=torch.tensor([self.prefix_ids[:1]], device=self.base.device),
@@ -106,7 +106,7 @@ class PackedModel(nn.Module):
         return cache
 
     def pack(self, rows: Sequence[Row]) -> PackedRows:
-        """Lay rows end to end behind the prefix."""
+        """Lay rows end to end after the prefix."""
         return PackedRows(rows, len(self.prefix_ids), self.base.device)
 
     def hidden_states(self, rows: PackedRows) -> tuple[torch.Tensor, Caches]:

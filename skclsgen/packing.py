@@ -24,7 +24,7 @@ BATCH_ROWS, BATCH_TOKENS = 32, 2**14
 
 @dataclass(frozen=True, eq=False)  # so that it is hashed by identity
 class PackedRows:
-    """Several rows in one sequence, behind a prefix that all share.
+    """Several rows in one sequence, after a prefix that all share.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class PackedRows:
         return self._tensor(row for row, _ in pairs), self._tensor(place for _, place in pairs)
 
     def filled(self) -> PackedRows:
-        """Return the rows with a meaningless one behind them, up to a multiple of tokens."""
+        """Return the rows with a meaningless one after them, up to a multiple of tokens."""
         filler = -sum(self.lengths) % TOKEN_MULTIPLE
         rows = [*self.rows, ([0] * filler, [])] if filler else self.rows
         return PackedRows(rows, self.prefix, self.device)

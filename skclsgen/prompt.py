@@ -267,7 +267,7 @@ class PromptEncoder:
         return " ".join(text.split())
 
     def _ids_after_cue(self, words: str) -> list[int]:
-        # Encoded behind the cue where the tokenizer allows: some add a space to what comes first.
+        # Encoded after the cue where the tokenizer allows: some add a space to what comes first.
         joined, cue = self.plain_ids(f"{self.cue} {words}"), self.plain_ids(self.cue)
         if joined[: len(cue)] == cue and len(joined) > len(cue):
             return joined[len(cue) :]

@@ -26,7 +26,7 @@ from .roomy_cache import roomy_cache
 
 __all__ = ["PASSAGES", "Passage", "Replay", "own_words", "start_of_text"]
 
-#: Passages a base model writes, and tokens of each behind its first one.
+#: Passages a base model writes, and tokens of each after its first one.
 PASSAGES, TOKENS = 64, 31
 
 
@@ -40,7 +40,7 @@ def start_of_text(base: BaseModel) -> list[int]:
 def own_words(
     base: BaseModel, progress: Callable[[int], object] = lambda rows: None
 ) -> Sequence[Row]:
-    """Return passages that the base model wrote, each behind a first token drawn at random.
+    """Return passages that the base model wrote, each after a first token drawn at random.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def own_words(
 
 @dataclass(frozen=True)
 class Passage:
-    """Words of the base model's own, behind the prompts' shared prefix.
+    """The base model's own passages, after the prompts' shared prefix.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class Passage:
 class Replay:
     """Passages to be read with every batch, in an order that ``seed`` draws.
 
-    They stand behind the prompts' own prefix, so that they are but one more row of the batch; what
+    They stand after the prompts' own prefix, so that they are but one more row of the batch; what
     they keep, they keep of other text too (docs/method.md has the numbers).
 
     Parameters

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 #: Share of all steps over which the learning rate rises.
 WARMUP = 0.1
-#: Batches sorted by length together: rows of a batch are alike, and every epoch mixes anew.
+#: Batches' worth of rows sorted by length together: a batch's are alike, yet every epoch mixes.
 BATCHES_SORTED_TOGETHER = 8
 #: Share of the trunk's store that a fit fills; more would push out what was just stored.
 FILL = 0.9
@@ -56,7 +56,7 @@ class Example:
     label : int
         Index of the gold class.
     classification_weight, explanation_weight : float
-        What the row's two losses count.
+        Weights of the row's two losses.
     """
 
     prompt: list[int]
@@ -78,7 +78,7 @@ class Example:
 class TrainingSettings:
     """How to train; the names are those of :class:`~skclsgen.CLSGenClassifier`.
 
-    ``classification_weight`` is 1 but for comparisons with models that only learn to write.
+    ``classification_weight`` is 0 only for models that learn to write and nothing else.
     """
 
     epochs: int
@@ -110,7 +110,7 @@ def make_examples(
     reasons: Sequence[str | None],
     max_new_tokens: int,
 ) -> list[Example]:
-    """Encode training rows; weights are scaled to average 1, so that they leave the step size be.
+    """Encode training rows; weights are scaled to average 1, which keeps the step size.
 
     Parameters
     ----------

@@ -221,9 +221,7 @@ def test_missing_packages_are_named(monkeypatch):
         sentence_embedding_regression().fit(["a", "b"], [0, 1])
     with pytest.raises(OptionalDependencyError, match=absent):
         SentenceEncoder().transform(["a"])
-    with pytest.raises(
-        OptionalDependencyError, match="sentence-transformers, setfit, gt-all"
-    ):
+    with pytest.raises(OptionalDependencyError, match="sentence-transformers, setfit, gt-all"):
         SetFitClassifier().fit(["a", "b"], [0, 1])
     with pytest.raises(OptionalDependencyError, match="needs sentence-transformers, not"):
         check_packages("SentenceEncoder", "some/folder")

@@ -48,7 +48,7 @@ class SentenceCNN(TextClassifier):
 
     As in the paper: filters of three widths, their maxima over the text, dropout, a linear layer
     whose weights for a class are kept within a Euclidean length, batches of 50, early stopping.
-    Other than there: AdamW instead of Adadelta, and embeddings of 128 instead of 300 numbers.
+    Unlike there: AdamW instead of Adadelta, and embeddings of 128 instead of 300 numbers.
     Words and punctuation marks of the training texts are known, in lower case; others count for
     nothing.
 

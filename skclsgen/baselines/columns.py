@@ -163,6 +163,6 @@ def word_overlap(X: Any) -> np.ndarray:
 
 
 def overlap_names(transformer: Any, input_features: Any = None) -> list[str]:
-    """Return the names of what :func:`word_overlap` gives, behind a fitted transformer of it."""
+    """Return the names of what :func:`word_overlap` gives, after a fitted transformer of it."""
     columns = getattr(transformer, "feature_names_in_", ["text"])
     return [f"{own} in {other}" for own, other in permutations(columns, 2)]

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 #: Between turns where there is no chat template.
 PARAGRAPH = "\n\n"
-#: Stand in for a reply and for the text behind it while the chat template is rendered.
+#: Stand in for a reply and for the text after it while the chat template is rendered.
 _REPLY, _NEXT = "\ue000reply\ue001", "\ue000next\ue001"
 
 
@@ -99,13 +99,13 @@ def example_ids(
         Once, with the number of texts that lost their middle.
     """
     turn = encoder.template_ids(_turn_back(encoder.tokenizer, instruction))
-    behind = []
+    endings = []
     for example in examples:
         words = " ".join((example.explanation or "").split())
         reason = encoder.plain_ids(" " + words) if words else []
-        behind.append([*encoder.suffix_ids, *encoder.opening(example.label), *reason, *turn])
+        endings.append([*encoder.suffix_ids, *encoder.opening(example.label), *reason, *turn])
     texts = [encoder.plain_ids(example.text) for example in examples]
-    left = room - sum(map(len, behind))
+    left = room - sum(map(len, endings))
     if left < len(texts):
         raise InvalidTextError(
             f"examples={len(examples)} leaves no room for their texts: their {room} tokens, half "
@@ -123,13 +123,13 @@ def example_ids(
         )
     shown = (
         [*encoder.without_middle(ids, longest), *rest]
-        for ids, rest in zip(texts, behind, strict=True)
+        for ids, rest in zip(texts, endings, strict=True)
     )
     return [token for ids in shown for token in ids]
 
 
 def _turn_back(tokenizer: PreTrainedTokenizerBase, instruction: str) -> str:
-    """What the chat template puts between a reply and the text behind it."""
+    """What the chat template puts between a reply and the text after it."""
     if not tokenizer.chat_template:
         return PARAGRAPH
     turns = [

@@ -36,10 +36,10 @@ class LinearProbe(PromptedClassifier):
     model : str or path, default="HuggingFaceTB/SmolLM2-135M-Instruct"
         Base model, as for :class:`~skclsgen.CLSGenClassifier`.
     layers : tuple of float, default=(0.25, 0.5, 0.75, 1.0)
-        Depths to choose from, as shares of the layers; 1 is behind the final norm.
+        Depths to choose from, as shares of the layers; 1 is after the final norm.
     pooling : tuple of {"last", "mean"}, default=("last", "mean")
         What of a prompt's states to choose from: the one at the decision token, where two texts are
-        told apart, or the mean over all tokens behind the shared instruction, where a long text's
+        told apart, or the mean over all tokens after the shared instruction, where a long text's
         words show.
     label_names, max_length, device, dtype, verbose
         As for :class:`~skclsgen.CLSGenClassifier`.

@@ -16,8 +16,8 @@ CUE = "The proposed label is"
 class PTrue(PromptedClassifier):
     """Propose every label in turn, and ask whether it is true or false.
 
-    A class's score is the probability of "true" against "false" behind its proposal (Kadavath et
-    al., section 3 [1]_); the classes' scores are scaled to sum to 1. Other than there, where the
+    A class's score is the probability of "true" against "false" after its proposal (Kadavath et
+    al., section 3 [1]_); the classes' scores are scaled to sum to 1. Unlike there, where the
     model judges answers that it has sampled itself, the labels are imposed on it, each in turn.
 
     Parameters

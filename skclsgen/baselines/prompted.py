@@ -82,15 +82,15 @@ class Question:
         found = np.empty((len(prompts), len(choices)))
         # The cue's last token comes with the choices: the first of theirs is predicted from it.
         last = prompts[0][-1]
-        behind = [[last, *ids] for ids in choices]
-        longest = max(map(len, behind))
+        after = [[last, *ids] for ids in choices]
+        longest = max(map(len, after))
         for shared, rows in groups_that_begin_alike(prompts):
             known = tuple(prompts[rows[0]][:shared])
             model = self.model.with_prefix(self.model.prefix_ids + known) if known else self.model
             own = [prompts[row][shared:-1] for row in rows]
             for batch in batches_to_decode(own, len(model.prefix_ids) + longest, len(choices)):
                 start = prefill_base(model, [own[place] for place in batch])
-                scores = choice_log_likelihoods(model, start, behind)
+                scores = choice_log_likelihoods(model, start, after)
                 found[[rows[place] for place in batch]] = scores.cpu().double().numpy()
                 bar.update(len(batch))
         return found
@@ -271,7 +271,7 @@ class PromptedClassifier(FamilyOfClones, TextClassifier):
         return self._questions[key]
 
     def _with_examples(self, encoder: PromptEncoder, instruction: str) -> PromptEncoder:
-        """Return an encoder whose texts stand behind what is shown first: nothing."""
+        """Return the encoder with what is shown before texts in its prefix: nothing."""
         return encoder
 
     def _base_model(self) -> BaseModel:

@@ -242,7 +242,7 @@ def regression_on(
     n_folds: int = 5,
     random_state: int | np.random.RandomState | None = None,
 ) -> Pipeline:
-    """Return logistic regression behind a step that makes features.
+    """Return logistic regression after a step that makes features.
 
     The step is fitted once, on all rows, and not again in every fold of the search for the
     penalty: such steps do not look at the labels.

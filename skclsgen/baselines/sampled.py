@@ -83,7 +83,7 @@ class SelfConsistency(SampledReplies):
     A class's probability is its share of the votes, with one further vote that is cast in the
     training labels' shares; replies that state no label are no votes, and are counted.
 
-    Other than in the paper, where samples reason before they answer and the reasoning is
+    Unlike in the paper, where samples reason before they answer and the reasoning is
     marginalised out, a reply states its label first and its reason after it, as the main estimator
     does: here votes vary with the sampled label alone.
 
@@ -95,7 +95,7 @@ class SelfConsistency(SampledReplies):
     model : str or path, default="HuggingFaceTB/SmolLM2-135M-Instruct"
         Base model, as for :class:`~skclsgen.CLSGenClassifier`.
     samples : int, default=10
-        Replies a text.
+        Replies per text.
     temperature : float, default=1.0
         Of sampling, > 0.
     max_new_tokens : int, default=32
@@ -159,7 +159,7 @@ class SemanticEntropy(SampledReplies):
     model : str or path, default="HuggingFaceTB/SmolLM2-135M-Instruct"
         Base model, as for :class:`~skclsgen.CLSGenClassifier`.
     samples : int, default=10
-        Replies a text, at least two.
+        Replies per text, at least two.
     temperature : float, default=1.0
         Of sampling, > 0.
     max_new_tokens : int, default=32

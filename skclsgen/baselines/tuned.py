@@ -46,7 +46,7 @@ def classification_only(**parameters: Any) -> CLSGenClassifier:
 class GenerationOnly(CLSGenClassifier):
     """LoRA that learns to write ``" {label}. {explanation}"``, and nothing else.
 
-    Probabilities are those of the labels' words behind the prompt, scaled to sum to 1: generative
+    Probabilities are those of the labels' words after the prompt, scaled to sum to 1: generative
     fine-tuning as it is usually done. Rows without an explanation teach their label. Everything
     else, parameters included, is as in :class:`~skclsgen.CLSGenClassifier`, whose
     ``explanation_weight`` merely scales the loss here; ``early_stopping``, which looks at the

@@ -29,7 +29,7 @@ GRID = 500
 PRECISION = 1e-4
 #: A curve is drawn where the density is at least this share of its greatest.
 MET = 0.02
-#: No probability counts as nearer to 0 or 1; what is stated at 100% and wrong is beyond mending.
+#: Probabilities are clipped to this, or one certain mistake would have an infinite loss.
 NEAREST = 1e-12
 
 

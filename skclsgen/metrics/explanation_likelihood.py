@@ -18,7 +18,7 @@ __all__ = ["explanation_log_perplexity"]
 def explanation_log_perplexity(
     clf: Any, X: Any, labels: Any, explanations: Any, *, verbose: int = 0
 ) -> np.ndarray:
-    """Log-perplexity of explanations by the base model, behind text and label.
+    """Log-perplexity of explanations by the base model, after text and label.
 
     The untuned model reads each prompt, the label, and the explanation's tokens: low values are
     what it might have written itself. People write what it finds less likely, so lower is not
