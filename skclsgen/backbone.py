@@ -47,9 +47,12 @@ __all__ = [
     "DEFAULT_MODEL",
     "BaseLease",
     "BaseModel",
-    "BaseModelInfo",
+    "check_optional_dependencies",
     "load_base_model",
+    "on_release",
     "release_memory",
+    "resolve_device",
+    "resolve_dtype",
 ]
 
 logger = logging.getLogger(__name__)

@@ -319,7 +319,7 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
             last.release()  # or two base models would be in memory together
         history, report = self._learn(network, rows)
         self.classes_ = classes
-        self.base_model_ = network.live().base.info.to_dict()
+        self.base_model_ = asdict(network.live().base.info)
         self.history_ = {name: values for name, values in asdict(history).items() if values}
         self.n_iter_ = len(history.loss)
         self.rationale_report_ = {

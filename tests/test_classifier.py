@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.utils import get_tags
 
 from skclsgen import CLSGenClassifier, rationales, release_memory
-from skclsgen.dual_head import DualHead
+from skclsgen.backbone import load_base_model
 from skclsgen.exceptions import InvalidLabelsError, TrainingDivergedError, TruncationWarning
 from skclsgen.optimizer import EarlyStopping
 
@@ -363,7 +363,7 @@ def test_explain_with_bad_labels(tiny, labels, message):
         clf.explain(TEXTS, labels)
 
 
-def test_explain_reads_each_text_once(tiny, monkeypatch):
+def test_explain_reads_each_text_once(tiny):
     """Generation continues from the prefill's cache: the opening, then one token a step."""
     clf = CLSGenClassifier(tiny, **EASY).fit(TEXTS, alternate("a", "b"))
     net = clf._network.live().net
@@ -382,16 +382,13 @@ def test_self_rationales_are_used_by_default_and_written_once(tiny, monkeypatch)
 
     def say(lm, start, openings, *args):
         written.append(len(openings))
-        words = clf._network_tokenizer.encode("lovely warm door stuck welcome food")
+        words = base.tokenizer.encode("lovely warm door stuck welcome food")
         return [words] * len(openings)
 
-    from skclsgen.backbone import load_base_model
-
+    base = load_base_model(tiny)
     monkeypatch.setattr(rationales, "decode", say)
     monkeypatch.setattr(rationales, "MIN_GROUNDED", 0.0)
     clf = CLSGenClassifier(tiny, **{**EASY, "rationales": "self", "epochs": 1})
-    base = load_base_model(tiny)
-    clf._network_tokenizer = base.tokenizer
     clf.fit(TEXTS, alternate("a", "b"))
     assert clf.rationale_report_["source"] == "self"
     kept = [c["kept"] for c in clf.rationale_report_["classes"].values()]
@@ -401,21 +398,13 @@ def test_self_rationales_are_used_by_default_and_written_once(tiny, monkeypatch)
     assert sum(written) == 6
 
 
-def test_frozen_layers_are_read_once_per_text(tiny, monkeypatch):
+def test_frozen_layers_are_read_once_per_text(tiny):
     release_memory()
     clf = CLSGenClassifier(tiny, **{**EASY, "epochs": 5})
-    rows = []
-    run = DualHead.trunk_states
-    monkeypatch.setattr(
-        DualHead,
-        "trunk_states",
-        lambda net, batch: rows.append(batch.rows) or run(net, batch),
-    )
     clf.fit(TEXTS, alternate("a", "b"))
     clf.predict(TEXTS)
-    read = [tuple(prompt) for batch in rows[1:] for prompt, _ in batch if any(prompt)]
-    assert len(read) == len(set(read)) == 6  # six different texts; the first is the split's check
-    assert len(clf._network.live().base.trunk_cache) == 6
+    cache = clf._network.live().base.trunk_cache
+    assert len(cache) == cache.misses == 6  # six different texts
 
 
 def test_reasons_that_count_nothing_are_not_written(tiny, monkeypatch):

@@ -85,7 +85,7 @@ def test_another_explanation_is_read_anew(clf, computed):
     assert computed["read"] == before + 1 + len(TEXTS)
 
 
-def test_another_model_of_the_same_shape_has_its_own(tiny, tmp_path):
+def test_another_model_of_the_same_shape_has_its_own(tiny):
     base = load_base_model(tiny, dtype="float32").lm
     first = weights_digest(base)
     other = copy.deepcopy(base)

@@ -6,7 +6,7 @@ from skclsgen import CLSGenClassifier
 from skclsgen.baselines import GenerationOnly, classification_only
 
 
-def test_reasons_count_nothing_where_labels_alone_are_learnt(tiny, data, quick):
+def test_reasons_count_nothing_where_labels_alone_are_learnt(data, quick):
     """As in a loop over estimators that are all given them."""
     texts, labels, test = data
     options = {name: value for name, value in quick.items() if name != "rationales"}
@@ -17,7 +17,7 @@ def test_reasons_count_nothing_where_labels_alone_are_learnt(tiny, data, quick):
     assert told.rationale_report_["source"] == "none"
 
 
-def test_classification_only_learns_nothing_else(tiny, data, quick):
+def test_classification_only_learns_nothing_else(data, quick):
     texts, labels, test = data
     options = {k: v for k, v in quick.items() if k != "rationales"}
     clf = classification_only(**options).fit(texts, labels)
@@ -26,7 +26,7 @@ def test_classification_only_learns_nothing_else(tiny, data, quick):
     assert clf.history_["explanation_loss"] == [0.0]
 
 
-def test_generation_only_leaves_the_head_alone(tiny, data, quick):
+def test_generation_only_leaves_the_head_alone(data, quick):
     texts, labels, test = data
     reasons = [f"because of {label}" if row % 2 else None for row, label in enumerate(labels)]
     clf = GenerationOnly(**quick | {"epochs": 3}).fit(texts, labels, explanations=reasons)
@@ -51,7 +51,7 @@ def test_generation_only_learns_labels_of_rows_without_a_reason(tiny):
     assert np.array_equal(again.predict_proba(texts), clf.predict_proba(texts))
 
 
-def test_generation_only_explains_its_own_choice(tiny, data, quick):
+def test_generation_only_explains_its_own_choice(data, quick):
     texts, labels, test = data
     clf = GenerationOnly(**quick).fit(texts, labels)
     found = clf.explain(test[:5])

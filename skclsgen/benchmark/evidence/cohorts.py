@@ -19,7 +19,7 @@ from ...datasets import (
 )
 from .settings import EvidenceSettings
 
-__all__ = ["ALONE", "CROSS_VALIDATED", "DATASETS", "Cohort", "draw", "load_cohort"]
+__all__ = ["ALONE", "CROSS_VALIDATED", "DATASETS", "FOLDS", "Cohort", "draw", "load_cohort"]
 
 #: e-SNLI test rows by which hyper-parameters were chosen or looked at while the package was made.
 LOOKED_AT = 1500
