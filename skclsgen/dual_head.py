@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, pad
 
 from .attention import NAME
 from .backbone import BaseModel
-from .exceptions import FallbackWarning
+from .exceptions import BaseModelMismatchError, FallbackWarning
 from .lora import LoraSettings, add_adapters, n_adapted_layers
 from .memory import Memory
 from .module_tree import Inject, Skip, Tap, decoder_layers, share_weights
@@ -282,13 +282,13 @@ class DualHead(PackedModel):
 
         Raises
         ------
-        ValueError
+        BaseModelMismatchError
             If names or shapes differ from this network's.
         """
         own = {f"adapter.{n}": p for n, p in self.adapter_parameters().items()}
         own |= {f"head.{n}": p for n, p in self.head.named_parameters()}
         if own.keys() != state.keys() or any(own[n].shape != state[n].shape for n in own):
-            raise ValueError(
+            raise BaseModelMismatchError(
                 "the saved adapters do not fit this base model; load the classifier with the "
                 "model it was trained on."
             )

@@ -31,7 +31,8 @@ def label_words(classes: np.ndarray, names: Any) -> list[str]:
     Raises
     ------
     InvalidLabelsError
-        If a class has no words, two classes have the same, or they have a lone surrogate.
+        If a class has no words, two classes have the same, or they have a lone surrogate. Words
+        for labels that do not occur are allowed: folds may lack a class.
     """
     if names is not None and not hasattr(names, "items"):
         raise InvalidLabelsError(

@@ -316,10 +316,13 @@ def _log_proba(proba: Any) -> np.ndarray:
     found = np.asarray(proba, dtype=float)
     if found.ndim == 1:
         found = np.column_stack([1 - found, found])
-    if found.ndim != 2 or not ((found >= 0) & (found <= 1)).all():
+    if found.ndim != 2:
         raise ValueError(
-            f"proba has the shape {np.shape(proba)} or values outside [0, 1]; pass probabilities "
-            "of class 1 or of every class."
+            f"proba has the shape {np.shape(proba)}; pass probabilities of class 1, or of every "
+            "class, one row per text."
         )
+    outside = found[~((found >= 0) & (found <= 1))]
+    if len(outside):
+        raise ValueError(f"proba holds {outside[0]}, which is outside [0, 1]; pass probabilities.")
     logs: np.ndarray = np.log(found.clip(min=NEAREST))
     return logs
