@@ -22,8 +22,7 @@ from .inputs import TrainingRows
 from .labels import class_indices, label_words
 from .parameters import BOUNDS, check_class_weights, check_number, check_parameters
 from .persistence import SavedToFolder
-from .rationales import RationaleReport
-from .teacher import Teacher
+from .rationales import RationaleReport, Teacher
 from .temperature import TemperatureScaled
 from .text_estimator import TextClassifier
 from .training import History

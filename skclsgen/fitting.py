@@ -19,7 +19,6 @@ from .parameters import model_location
 from .prompt import default_instruction
 from .randomness import draw_seed, seeded
 from .rationales import RationaleReport, choose_rationales
-from .teacher import taught_rationales
 from .training import History, TrainingSettings, make_examples, train
 
 if TYPE_CHECKING:
@@ -136,16 +135,11 @@ def _reasons(
     if not (params.epochs and params.explanation_weight):
         # What would count nothing is neither written nor used.
         return [None] * len(rows), _without_reasons(rows.labels, len(words))
-    source = params.rationales
-    if callable(source):
-        if rows.reasons is None:
-            return taught_rationales(source, rows, words)
-        source = None
     return choose_rationales(
         live.base,
         rows,
         words,
-        source=source,
+        source=params.rationales,
         max_length=live.encoder.max_length,
         max_new_tokens=network.task.max_new_tokens,
         memory=live.net.memory,

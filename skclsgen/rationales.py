@@ -10,15 +10,15 @@ classification loss.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tqdm.auto import tqdm
 
 from .backbone import BaseModel
 from .generation import batches_to_decode, decode, prefill_base
-from .inputs import TrainingRows
+from .inputs import TrainingRows, check_explanations
 from .memory import Memory
 from .packed_model import PackedModel
 from .prompt import PromptEncoder
@@ -27,6 +27,7 @@ from .wording import words
 __all__ = [
     "REASONS",
     "RationaleReport",
+    "Teacher",
     "choose_rationales",
     "filter_rationale",
     "quotation",
@@ -40,6 +41,10 @@ OPENING = f" because it says {MARK}"
 
 #: Why a candidate was dropped, in the order of the checks.
 REASONS = ("empty", "repetitive", "other label", "ungrounded")
+
+#: A function of the caller's that takes texts and the words of their labels, and returns a reason,
+#: or None, for each.
+Teacher = Callable[[list[str], list[str]], Sequence[str | None]]
 
 #: Fewest words of a reason; smallest shares of different words, and of words from the text among
 #: those of four letters or more.
@@ -176,7 +181,7 @@ class RationaleReport:
 
     Attributes
     ----------
-    source : {"caller", "self", "none"}
+    source : {"caller", "self", "teacher", "none"}
         Who wrote them.
     classes : list of dict
         For each class its number of ``rows``, how many are ``kept``, and ``dropped``: a count
@@ -192,7 +197,7 @@ def choose_rationales(
     rows: TrainingRows,
     label_words: Sequence[str],
     *,
-    source: str | None,
+    source: Literal["self"] | Teacher | None,
     max_length: int,
     max_new_tokens: int,
     memory: Memory | None = None,
@@ -208,27 +213,37 @@ def choose_rationales(
         Texts, labels and the caller's explanations.
     label_words : sequence of str
         Words of each class.
-    source : {"self", None}
-        Where explanations come from if the caller gave none.
+    source : {"self", None} or callable
+        Where explanations come from if the caller gave none; a callable is a teacher.
     max_length, max_new_tokens, memory, verbose
         As for :func:`self_rationales`.
+
+    Raises
+    ------
+    InvalidExplanationsError
+        If a teacher does not return one string or None per text.
     """
     if rows.reasons is not None or source is None:
         name = "none" if rows.reasons is None else "caller"
         reasons = rows.reasons or [None] * len(rows.texts)
         dropped = ["not given" if reason is None else None for reason in reasons]
     else:
-        name = "self"
-        candidates = self_rationales(
-            base,
-            rows.texts,
-            rows.labels.tolist(),
-            label_words,
-            max_length=max_length,
-            max_new_tokens=max_new_tokens,
-            memory=memory,
-            verbose=verbose,
-        )
+        candidates: Sequence[str | None]
+        if callable(source):
+            name = "teacher"
+            candidates = _taught(source, rows, label_words)
+        else:
+            name = "self"
+            candidates = self_rationales(
+                base,
+                rows.texts,
+                rows.labels.tolist(),
+                label_words,
+                max_length=max_length,
+                max_new_tokens=max_new_tokens,
+                memory=memory,
+                verbose=verbose,
+            )
         dropped = [
             filter_rationale(candidate, text, label, label_words)
             for candidate, text, label in zip(candidates, rows.texts, rows.labels, strict=True)
@@ -242,3 +257,12 @@ def choose_rationales(
             {"rows": len(why), "kept": len(why) - sum(lost.values()), "dropped": dict(lost)}
         )
     return reasons, RationaleReport(name, counts)
+
+
+def _taught(
+    teacher: Teacher, rows: TrainingRows, label_words: Sequence[str]
+) -> Sequence[str | None]:
+    """Have a teacher explain every row's label."""
+    written = teacher(list(rows.texts), [label_words[label] for label in rows.labels])
+    found = check_explanations(written, len(rows), "what the callable rationales returned")
+    return [None] * len(rows) if found is None else found

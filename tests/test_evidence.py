@@ -1,6 +1,5 @@
 """The evidence is gathered, scored and reported; what it shows is for people to look at."""
 
-import inspect
 import json
 import multiprocessing
 from dataclasses import replace
@@ -11,10 +10,10 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from skclsgen.baselines import label_probability, p_true
+from skclsgen import prompt, rationales
+from skclsgen.baselines import questions
 from skclsgen.benchmark.__main__ import main
-from skclsgen.benchmark.evidence import before_after, cohorts, command, run, writing
-from skclsgen.benchmark.evidence import settings as settings_module
+from skclsgen.benchmark.evidence import before_after, cohorts, command, run, wording
 from skclsgen.benchmark.evidence.arms import ARMS, JOINT
 from skclsgen.benchmark.evidence.before_after import writing_tests
 from skclsgen.benchmark.evidence.cohorts import load_cohort
@@ -24,6 +23,7 @@ from skclsgen.benchmark.evidence.scores import _over_fits, compare, score
 from skclsgen.benchmark.evidence.settings import EvidenceSettings
 from skclsgen.benchmark.evidence.store import RunStore
 from skclsgen.benchmark.evidence.tables import cell
+from skclsgen.benchmark.evidence.wording import prompts_digest
 from skclsgen.datasets import fetch_clinifact, fetch_esnli
 from skclsgen.metrics import repetition
 
@@ -181,23 +181,27 @@ def test_the_official_split_is_the_files_own(public_rows):
         assert part.texts == fetch_clinifact(split, folder=public_rows / "clinifact").texts
 
 
-def test_what_words_prompts_is_in_the_digest_and_what_documents_them_is_not(monkeypatch):
-    """And what is not in it is pinned here: worded anew, runs would have to be made anew too."""
-    before = settings_module.prompts_digest()
-    source = inspect.getsource(p_true)
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (prompt, "ANSWER_CUE"),
+        (rationales, "OPENING"),
+        (questions, "P_TRUE"),
+        (questions, "CONTENT_FREE"),
+        (wording, "OBSERVER"),
+    ],
+)
+def test_what_words_prompts_is_in_the_digest(monkeypatch, module, name):
+    before = prompts_digest()
+    found = getattr(module, name)
+    other = "Other" if isinstance(found, str) else questions.Asked("Other", "words")
+    monkeypatch.setattr(module, name, ("other",) if isinstance(found, tuple) else other)
+    assert prompts_digest() != before
 
-    def worded(change):
-        other = change(source)
-        assert other != source
-        genuine = inspect.getsource
-        with monkeypatch.context() as patch:
-            patch.setattr(inspect, "getsource", lambda m: other if m is p_true else genuine(m))
-            return settings_module.prompts_digest()
 
-    assert worded(lambda text: text.replace("Say whether", "Tell whether")) != before
-    assert worded(lambda text: text.replace("Propose every label", "Put every label")) == before
-    assert label_probability.CONTENT_FREE == ("N/A", "[MASK]", "-")
-    assert '"Say which label this reason was given for."' in inspect.getsource(writing)
+def test_the_committed_runs_had_this_wording():
+    """Worded anew, they would have to be made anew."""
+    assert prompts_digest() == "7e61fc7f8fde"
 
 
 def runs_of(cohort, **quality):
@@ -319,7 +323,8 @@ def test_explanations_are_compared_row_by_row_and_in_their_variety(monkeypatch):
     same = ["one two three"] * 20
     groups = [str(row) for row in range(20)]
     writing = writing_of(joint=varied, base=same, people=varied)
-    length, variety = writing_tests(writing, groups, "base")
+    length, repeated, variety = writing_tests(writing, groups, "base")
+    assert (repeated["joint"], repeated["base"], repeated["p"]) == (0.0, 0.0, 1.0)
     assert length["difference"] == np.mean([len(own) for own in varied]) - len(same[0])
     assert length["p"] < 0.001
     assert variety["joint"] == variety["people"] == 1.0
@@ -327,11 +332,11 @@ def test_explanations_are_compared_row_by_row_and_in_their_variety(monkeypatch):
     assert variety["difference"] == pytest.approx(0.95)
     assert variety["p"] < 0.01
     assert variety["p_adjusted"] >= variety["p"]
-    _, none = writing_tests(writing_of(joint=varied, base=varied), groups, "base")
+    *_, none = writing_tests(writing_of(joint=varied, base=varied), groups, "base")
     assert none["people"] is None
     assert none["p"] == 1.0
     single = writing_of(joint=varied, base=["no"] * 20)
-    _, unknown = writing_tests(single, groups, "base")
+    *_, unknown = writing_tests(single, groups, "base")
     assert np.isnan(unknown["p"])  # there are no two words to count
 
 

@@ -10,7 +10,7 @@ from scipy.special import softmax
 
 from skclsgen.backbone import load_base_model
 from skclsgen.baselines import LabelProbability, SelfConsistency
-from skclsgen.baselines.examples import Example, draw_examples, example_ids
+from skclsgen.baselines.examples import Example, draw_balanced, example_ids
 from skclsgen.exceptions import InvalidExplanationsError, InvalidTextError, TruncationWarning
 from skclsgen.prompt import PromptEncoder
 
@@ -86,10 +86,10 @@ def test_long_examples_lose_their_middle_and_short_ones_nothing():
 
 def test_drawn_examples_are_of_all_classes_and_chosen_by_the_seed():
     labels = np.array([0] * 30 + [1] * 5 + [2] * 2)
-    drawn = [draw_examples(labels, 6, np.random.RandomState(seed)) for seed in (0, 0, 1)]
+    drawn = [draw_balanced(labels, 6, np.random.RandomState(seed)) for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert sorted(labels[drawn[0]].tolist()) == [0, 0, 1, 1, 2, 2]
-    assert sorted(draw_examples(labels, 99, np.random.RandomState(0))) == list(range(37))
+    assert sorted(draw_balanced(labels, 99, np.random.RandomState(0))) == list(range(37))
 
 
 def test_few_shot_probability_is_the_models_own_behind_the_examples(tiny, data):

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from ..exceptions import InvalidTextError, TruncationWarning
 from ..prompt import PromptEncoder
 
-__all__ = ["PARAGRAPH", "Example", "draw_examples", "example_ids"]
+__all__ = ["PARAGRAPH", "Example", "draw_balanced", "example_ids"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Example:
     explanation: str | None = None
 
 
-def draw_examples(labels: np.ndarray, count: int, rng: np.random.RandomState) -> list[int]:
+def draw_balanced(labels: np.ndarray, count: int, rng: np.random.RandomState) -> list[int]:
     """Draw rows, balanced over the classes as far as there are enough.
 
     Parameters
@@ -59,7 +59,7 @@ def draw_examples(labels: np.ndarray, count: int, rng: np.random.RandomState) ->
     Examples
     --------
     >>> labels = np.array([0, 0, 0, 0, 1, 1])
-    >>> sorted(labels[draw_examples(labels, 4, np.random.RandomState(0))].tolist())
+    >>> sorted(labels[draw_balanced(labels, 4, np.random.RandomState(0))].tolist())
     [0, 0, 1, 1]
     """
     order = rng.permutation(len(labels))

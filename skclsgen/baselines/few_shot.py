@@ -13,7 +13,7 @@ from .. import inputs
 from ..backbone import DEFAULT_MODEL
 from ..prompt import PromptEncoder
 from ..text_estimator import unchanged_on_error
-from .examples import Example, draw_examples, example_ids
+from .examples import Example, draw_balanced, example_ids
 from .prompted import PromptedClassifier
 
 __all__ = ["FewShotClassifier"]
@@ -78,7 +78,7 @@ class FewShotClassifier(PromptedClassifier):
         with unchanged_on_error(self):
             texts, labels = self._begin_fit(X, y)
             rng = check_random_state(self.random_state)
-            rows = draw_examples(labels, self.examples, rng) if self.examples else []
+            rows = draw_balanced(labels, self.examples, rng) if self.examples else []
             self.examples_ = [
                 Example(texts[row], int(labels[row]), reasons[row] if reasons else None)
                 for row in rows

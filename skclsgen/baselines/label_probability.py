@@ -11,11 +11,9 @@ from scipy.special import log_softmax, logsumexp
 
 from ..backbone import DEFAULT_MODEL
 from .few_shot import FewShotClassifier
+from .questions import CONTENT_FREE
 
-__all__ = ["CONTENT_FREE", "LabelProbability"]
-
-#: Texts that say nothing about any label, as in the paper (which also uses the empty one).
-CONTENT_FREE = ("N/A", "[MASK]", "-")
+__all__ = ["LabelProbability"]
 
 
 class LabelProbability(FewShotClassifier):

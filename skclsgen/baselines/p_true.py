@@ -6,11 +6,9 @@ import numpy as np
 from scipy.special import log_softmax
 
 from .prompted import PromptedClassifier
+from .questions import P_TRUE, proposal
 
 __all__ = ["PTrue"]
-
-INSTRUCTION = "Say whether the proposed label of the text is true or false."
-CUE = "The proposed label is"
 
 
 class PTrue(PromptedClassifier):
@@ -46,11 +44,9 @@ class PTrue(PromptedClassifier):
     """
 
     def _scores(self, texts: list[str]) -> np.ndarray:
-        question = self._question(INSTRUCTION, CUE, ("true", "false"))
+        question = self._question(P_TRUE)
         verdicts = question.encoder.label_ids
         with self._bar(len(texts) * len(self._words), "P(True)") as bar:
-            proposals = [
-                f"{text}\n\nProposed label: {words}" for words in self._words for text in texts
-            ]
+            proposals = [proposal(text, words) for words in self._words for text in texts]
             found = question.choice_log_likelihoods(proposals, verdicts, bar)
         return log_softmax(found, axis=1)[:, 0].reshape(len(self._words), len(texts)).T

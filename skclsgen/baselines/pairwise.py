@@ -14,8 +14,10 @@ from scipy.special import expit
 from sklearn.utils import check_random_state
 
 from ..backbone import DEFAULT_MODEL
+from .examples import draw_balanced
 from .label_probability import LabelProbability
 from .prompted import PromptedClassifier, Question
+from .questions import RELATIVE, answered, pair, tournament
 
 __all__ = ["PairwiseTournament", "RelativeConfidence", "elo_ratings"]
 
@@ -88,14 +90,8 @@ class PairwiseClassifier(PromptedClassifier):
 
     def _learn(self, texts: list[str], labels: np.ndarray) -> None:
         """Draw opponents, balanced over the classes as far as there are enough."""
-        rng = check_random_state(self.random_state)
-        order = rng.permutation(len(texts))
-        rank = np.empty(len(texts), dtype=int)  # each text's rank within its class, as drawn
-        for label in range(len(self._words)):
-            own = order[labels[order] == label]
-            rank[own] = np.arange(len(own))
-        chosen = order[np.argsort(rank[order], kind="stable")][: self.opponents]
-        self._opponents = [texts[row] for row in chosen]
+        rows = draw_balanced(labels, self.opponents, check_random_state(self.random_state))
+        self._opponents = [texts[row] for row in rows]
 
     def _ratings(
         self, question: Question, entries: Sequence[str], opponents: Sequence[str]
@@ -123,7 +119,7 @@ def _wins(question: Question, first: Sequence[str], second: Sequence[str], bar: 
     pairs = [(short[a], short[b]) for a in first for b in second]
     odds = np.zeros(len(pairs))
     for sign, ordered in ((1, pairs), (-1, [(b, a) for a, b in pairs])):
-        shown = [f"1: {a}\n\n2: {b}" for a, b in ordered]
+        shown = [pair(a, b) for a, b in ordered]
         found = question.choice_log_likelihoods(shown, question.encoder.label_ids, bar)
         odds += sign * (found[:, 0] - found[:, 1]) / 2
     return expit(odds).reshape(len(first), len(second))
@@ -174,10 +170,7 @@ class PairwiseTournament(PairwiseClassifier):
         scores = np.zeros((len(texts), len(self._words)))
         asked = range(1, 2) if len(self._words) == 2 else range(len(self._words))
         for label in asked:
-            instruction = (
-                f'Say which of the two texts is rather to be labelled "{self._words[label]}".'
-            )
-            question = self._question(instruction, "Text", ("1", "2"))
+            question = self._question(tournament(self._words[label]))
             ratings = self._ratings(question, texts, self._opponents)
             scores[:, label] = ratings * np.log(10) / SCALE
         return scores
@@ -235,9 +228,7 @@ class RelativeConfidence(PairwiseClassifier):
             self._answering.predict_proba(asked).argmax(axis=1)
             for asked in (texts, self._opponents)
         )
-        question = self._question(
-            "Say which of the two labels is surely right.", "Label", ("1", "2")
-        )
+        question = self._question(RELATIVE)
         ratings = self._ratings(
             question,
             self._answered(question, texts, answers),
@@ -251,7 +242,7 @@ class RelativeConfidence(PairwiseClassifier):
 
     def _answered(self, question: Question, texts: Sequence[str], answers: np.ndarray) -> list[str]:
         """Texts with their answers, which are what is compared: a long text makes room for its."""
-        endings = [f"\nLabel: {self._words[answer]}" for answer in answers]
+        endings = [answered(self._words[answer]) for answer in answers]
         return [
             question.shortened(text, _half(question) - 1 - len(question.encoder.plain_ids(ending)))
             + ending

@@ -32,6 +32,7 @@ from ..parameters import Bound, check_model, check_number, model_location
 from ..prompt import ANSWER_CUE, PromptEncoder, default_instruction
 from ..text_estimator import TextClassifier, unchanged_on_error
 from .beginnings import groups_that_begin_alike
+from .questions import Asked
 
 __all__ = ["PromptedClassifier", "Question"]
 
@@ -250,18 +251,14 @@ class PromptedClassifier(FamilyOfClones, TextClassifier):
     def _scores(self, texts: list[str]) -> np.ndarray:
         """Log-probabilities of the classes but for a constant, shape (texts, classes)."""
 
-    def _question(
-        self,
-        instruction: str | None = None,
-        cue: str = ANSWER_CUE,
-        answers: Sequence[str] | None = None,
-    ) -> Question:
+    def _question(self, asked: Asked | None = None) -> Question:
         """Return a way to ask; by default what :class:`~skclsgen.CLSGenClassifier` asks."""
-        answers = tuple(self._words if answers is None else answers)
-        instruction = instruction or default_instruction(answers)
+        words = tuple(self._words)
+        asked = Asked(default_instruction(words), ANSWER_CUE) if asked is None else asked
+        instruction, cue, answers = asked.instruction, asked.cue, asked.answers or words
         # The estimator's own room for prompts, with as much left for a reply, or more.
         reply = max(ROOM_FOR_REPLY, getattr(self, "max_new_tokens", 0))
-        key = instruction, cue, answers, self.max_length, reply, self.device, self.dtype
+        key = asked, answers, self.max_length, reply, self.device, self.dtype
         if key not in self._questions:
             base = self._base_model()
             room = TaskSettings(instruction, answers, self.max_length, reply).encoder(base)

@@ -13,11 +13,11 @@ import numpy as np
 from ..backbone import DEFAULT_MODEL
 from ..metrics.alignment import stated_label
 from .prompted import PromptedClassifier
+from .questions import verbalized
 from .replies import without_label
 
 __all__ = ["VerbalizedConfidence", "VerbalizedReply", "stated_confidence"]
 
-CUE = "Guess:"
 _LIST_MARK = re.compile(r"\A\s*\d+[.)]\s")
 _NUMBER = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*(%|percent)?")
 
@@ -145,13 +145,9 @@ class VerbalizedConfidence(PromptedClassifier):
         return self._ask(self._check_texts(X))
 
     def _ask(self, texts: list[str]) -> list[VerbalizedReply]:
-        listed = " or ".join(self._words)
-        instruction = (
-            f"Guess whether the text is {listed}, and give the probability that your guess is "
-            "right, from 0% to 100%. Reply with the guess and the probability only."
-        )
+        question = self._question(verbalized(self._words))
         with self._bar(len(texts), "verbalized confidence") as bar:
-            replies = self._question(instruction, CUE).replies(texts, self.max_new_tokens, bar)
+            replies = question.replies(texts, self.max_new_tokens, bar)
         return [self._read(reply) for (reply,) in replies]
 
     def _read(self, reply: str) -> VerbalizedReply:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import inspect
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ... import prompt, rationales
 from ...backbone import DEFAULT_MODEL
-from ...baselines import p_true, pairwise, verbalized
+from .wording import prompts_digest
 
 __all__ = ["EvidenceSettings"]
 
@@ -86,20 +82,3 @@ class EvidenceSettings:
         }
         name = Path(self.model).name if Path(self.model).exists() else self.model
         return own | {"model": name, "prompts": prompts_digest()}
-
-
-def prompts_digest() -> str:
-    """Return a digest of what modules that word prompts have in quotation marks.
-
-    So a prompt that is worded anew makes runs anew, and what else is mended there does not: of that
-    every run's digest of all sources tells.
-    """
-    digest = hashlib.sha256()
-    for module in (prompt, rationales, p_true, pairwise, verbalized):
-        nodes = list(ast.walk(ast.parse(inspect.getsource(module))))
-        documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
-        docs = {ast.get_docstring(n, clean=False) for n in nodes if isinstance(n, documented)}
-        for node in nodes:
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                digest.update(b"" if node.value in docs else node.value.encode())
-    return digest.hexdigest()[:12]

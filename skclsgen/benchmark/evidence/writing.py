@@ -32,6 +32,7 @@ from ...wording import words
 from .cohorts import Cohort
 from .general_text import general_pages, general_texts
 from .settings import EvidenceSettings
+from .wording import OBSERVER
 
 __all__ = ["BASE", "DISTINCT_LENGTH", "JOINT_WRITER", "PEOPLE", "ROW_MEASURES", "judge_writing"]
 
@@ -306,7 +307,7 @@ def _observer(
         model=settings.model,
         epochs=settings.epochs,
         random_state=seed,
-        instruction="Say which label this reason was given for.",
+        instruction=OBSERVER,
     )
     return reader.fit(masked, cohort.train.labels)
 
