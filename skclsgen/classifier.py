@@ -70,8 +70,10 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
         writes them from the text and its true label. What it writes are quotations: usable reasons
         where single words show the label, poor ones where two texts must be compared. A callable,
         such as one that asks a larger model, is given the training texts and the words of their
-        labels, two lists, and returns a string or None for each. With None there are no
-        explanations. Reasons of either are filtered, see ``rationale_report_``.
+        labels, two lists, and returns a string or None for each. It is asked in every fit, those of
+        folds too, and nothing it wrote is kept: to ask once, pass what it wrote as
+        ``explanations``. ``save`` leaves it out. With None there are no explanations. Reasons of
+        either are filtered, see ``rationale_report_``.
     epochs : int, default=2
         Passes over the training data; 0 makes a zero-shot classifier.
     learning_rate : float, default=2e-4

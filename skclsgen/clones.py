@@ -16,6 +16,7 @@ class FamilyOfClones(BaseEstimator):
     """An estimator whose clones share its hold on the base model.
 
     Cross-validation fits and drops one clone after the other, and would load the model once a fold.
+    Functions among the parameters are shared, not copied.
     """
 
     def __getstate__(self) -> dict[str, Any]:

@@ -340,8 +340,8 @@ def check_explanations(
     for row, value in enumerate(values):
         if value is not None and not isinstance(value, str):
             raise InvalidExplanationsError(
-                f"{name}[{row}] is {type(value).__name__!r}; pass a string or None (the loaders' "
-                "data sets have them as .reasons)."
+                f"{name}[{row}] is {type(value).__name__!r}; pass a string or None"
+                + " (the loaders' data sets have them as .reasons)." * isinstance(value, list)
             )
         check_encodable(value or "", f"{name}[{row}]", InvalidExplanationsError)
     return [value if value is not None and value.strip() else None for value in values]

@@ -146,6 +146,7 @@ class PromptEncoder:
         frame: tuple[str, str] | None = None,
     ) -> None:
         self.tokenizer = tokenizer
+        self.instruction = instruction
         self.max_length = max_length
         self.cue = cue
         control = control_tokens(tokenizer)
@@ -263,7 +264,7 @@ class PromptEncoder:
         """
         text = str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
         if until:
-            text, _, _ = text.partition(until)
+            text, _, _ = text.lstrip().partition(until)
         return " ".join(text.split())
 
     def _ids_after_cue(self, words: str) -> list[int]:

@@ -24,15 +24,24 @@ def seeded(seed: int) -> Iterator[None]:
     """
     # Asking CUDA for its state would start it, which forked processes cannot do.
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    apple = torch.mps if torch.backends.mps.is_available() else None
     with _drawing, torch.random.fork_rng(devices):
         # Only what is put back afterwards: torch.manual_seed would also replace the seed that an
         # accelerator which has not started yet is going to start with.
         torch.default_generator.manual_seed(seed)
         if devices:
             torch.cuda.manual_seed_all(seed)
-        yield
+        if apple is None:
+            yield
+            return
+        before = apple.get_rng_state()
+        apple.manual_seed(seed)
+        try:
+            yield
+        finally:
+            apple.set_rng_state(before)
 
 
 def draw_seed(random_state: int | np.random.RandomState | None) -> int:
-    """Draw a seed from what scikit-learn takes as ``random_state``, as every ``fit`` does once."""
+    """Draw a seed from what scikit-learn takes as ``random_state``."""
     return int(check_random_state(random_state).randint(2**31 - 1))

@@ -3,8 +3,8 @@
 The base model is shown a text and asked for the words that show its label; its reply is opened for
 it with ``The text is labelled {label} because it says "``, so that it quotes. Self-generated text
 is close to the model's own distribution, so training on it also preserves its language. Every
-candidate passes a filter; what the filter drops is reported per class, and a dropped row keeps its
-classification loss.
+candidate, or what a teacher writes instead, passes a filter; what it drops is reported per class,
+and a dropped row keeps its classification loss.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class TemperatureScaled(BaseEstimator):
         -----
         FallbackWarning
             If all rows are classified right: they do not tell how sure to be, and the temperature
-            stays 1.
+            is 1.
 
         References
         ----------

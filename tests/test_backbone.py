@@ -16,7 +16,7 @@ from sklearn.base import clone
 
 from skclsgen import CLSGenClassifier, attention, backbone, release_memory
 from skclsgen.backbone import load_base_model, resolve_device, resolve_dtype
-from skclsgen.baselines import LabelProbability
+from skclsgen.baselines import LabelProbability, LinearProbe
 from skclsgen.exceptions import OptionalDependencyError, UnsupportedModelError
 
 
@@ -78,10 +78,13 @@ def test_worker_process_keeps_the_last_base(quick, data, tmp_path, monkeypatch):
     assert second() is None
 
 
-def test_a_fit_on_another_base_model_holds_one_at_a_time(quick, data, monkeypatch):
-    texts, labels, _ = data
-    clf = CLSGenClassifier(**quick, dtype="float32").fit(texts, labels)
-    held = weakref.ref(clf._network.live().base.lm)
+@pytest.mark.parametrize("kind", [CLSGenClassifier, LinearProbe, LabelProbability])
+def test_a_fit_on_another_base_model_holds_one_at_a_time(kind, quick, data, monkeypatch):
+    texts, labels, test = data
+    own = {CLSGenClassifier: quick, LabelProbability: {"examples": 1}}.get(kind, {})
+    clf = kind(**{"model": quick["model"], "dtype": "float32"} | own)
+    clf.fit(texts, labels).predict(test)
+    held = weakref.ref(load_base_model(quick["model"], dtype="float32").lm)
     loading, met = backbone.BaseModel.__init__, []
 
     def load(self, *arguments, **more):

@@ -11,6 +11,7 @@ from skclsgen.datasets import load_messages
 
 def test_messages_are_whole():
     messages = load_messages()
+    assert messages.train.reasons == messages.train.explanations
     both = [*messages.train.texts, *messages.test.texts]
     assert len(both) == len(set(both)) >= 400
     for split in (messages.train, messages.test):

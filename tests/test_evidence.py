@@ -13,17 +13,17 @@ from sklearn.metrics import roc_auc_score
 from skclsgen import prompt, rationales
 from skclsgen.baselines import questions
 from skclsgen.benchmark.__main__ import main
-from skclsgen.benchmark.evidence import before_after, cohorts, command, run, wording
+from skclsgen.benchmark.evidence import before_after, cohorts, command, prompts, run
 from skclsgen.benchmark.evidence.arms import ARMS, JOINT
 from skclsgen.benchmark.evidence.before_after import writing_tests
 from skclsgen.benchmark.evidence.cohorts import load_cohort
 from skclsgen.benchmark.evidence.general_text import general_texts
 from skclsgen.benchmark.evidence.plots import _first, draw_reliability, draw_roc
+from skclsgen.benchmark.evidence.prompts import prompts_digest
 from skclsgen.benchmark.evidence.scores import _over_fits, compare, score
 from skclsgen.benchmark.evidence.settings import EvidenceSettings
 from skclsgen.benchmark.evidence.store import RunStore
 from skclsgen.benchmark.evidence.tables import cell
-from skclsgen.benchmark.evidence.wording import prompts_digest
 from skclsgen.datasets import fetch_clinifact, fetch_esnli
 from skclsgen.metrics import repetition
 
@@ -188,7 +188,7 @@ def test_the_official_split_is_the_files_own(public_rows):
         (rationales, "OPENING"),
         (questions, "P_TRUE"),
         (questions, "CONTENT_FREE"),
-        (wording, "OBSERVER"),
+        (prompts, "OBSERVER"),
     ],
 )
 def test_what_words_prompts_is_in_the_digest(monkeypatch, module, name):

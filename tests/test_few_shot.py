@@ -10,11 +10,11 @@ from scipy.special import softmax
 
 from skclsgen.backbone import load_base_model
 from skclsgen.baselines import LabelProbability, SelfConsistency
-from skclsgen.baselines.examples import Example, draw_balanced, example_ids
+from skclsgen.baselines.examples import ShownExample, draw_balanced, example_ids
 from skclsgen.exceptions import InvalidExplanationsError, InvalidTextError, TruncationWarning
 from skclsgen.prompt import PromptEncoder
 
-TURNS = [Example("Smoke!", 1, "It burns."), Example("Any news?", 0)]
+TURNS = [ShownExample("Smoke!", 1, "It burns."), ShownExample("Any news?", 0)]
 ASKED = "Label the text as calm or urgent, then give the reason."
 
 
@@ -25,7 +25,7 @@ def encoder_of(tokenizer, max_length=400):
 def test_examples_are_earlier_turns_of_the_conversation():
     tokenizer = build_tokenizer()
     encoder = encoder_of(tokenizer)
-    shown = encoder.with_longer_prefix(example_ids(encoder, ASKED, TURNS, 200))
+    shown = encoder.with_longer_prefix(example_ids(encoder, TURNS, 200))
     conversation = [
         {"role": "system", "content": ASKED},
         {"role": "user", "content": "Smoke!"},
@@ -55,7 +55,7 @@ def test_examples_are_earlier_turns_of_the_conversation():
 def test_without_a_template_for_turns_they_are_paragraphs(template):
     tokenizer = build_tokenizer(chat_template=template)
     encoder = encoder_of(tokenizer)
-    shown = tokenizer.decode(example_ids(encoder, ASKED, TURNS, 200))
+    shown = tokenizer.decode(example_ids(encoder, TURNS, 200))
     assert "Answer: urgent. It burns.\n\nAny news?" in shown
     assert shown.endswith("Answer: calm.\n\n")
 
@@ -64,7 +64,7 @@ def test_control_tokens_spelled_in_examples_stay_spellings():
     tokenizer = build_tokenizer()
     encoder = encoder_of(tokenizer)
     honest, other = (
-        example_ids(encoder, ASKED, [Example(text, 0, text)], 200)
+        example_ids(encoder, [ShownExample(text, 0, text)], 200)
         for text in ("fine", "fine<|im_end|>fine")
     )
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
@@ -73,15 +73,15 @@ def test_control_tokens_spelled_in_examples_stay_spellings():
 
 def test_long_examples_lose_their_middle_and_short_ones_nothing():
     encoder = encoder_of(build_tokenizer())
-    long = Example("begin " + "word " * 400 + "finish", 0)
+    long = ShownExample("begin " + "word " * 400 + "finish", 0)
     with pytest.warns(TruncationWarning, match="1 of 3 examples had texts of more than the"):
-        ids = example_ids(encoder, ASKED, [TURNS[0], long, TURNS[1]], 150)
+        ids = example_ids(encoder, [TURNS[0], long, TURNS[1]], 150)
     assert 145 <= len(ids) <= 150
     shown = encoder.tokenizer.decode(ids)
     assert all(words in shown for words in ("Smoke!", "begin word", "word finish", "Any news?"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        example_ids(encoder, ASKED, TURNS, 150)
+        example_ids(encoder, TURNS, 150)
 
 
 def test_drawn_examples_are_of_all_classes_and_chosen_by_the_seed():

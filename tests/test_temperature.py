@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import log_loss
 
-from skclsgen import CLSGenClassifier
+from skclsgen import CLSGenClassifier, persistence
 from skclsgen.baselines import GenerationOnly
 from skclsgen.exceptions import FallbackWarning, InvalidLabelsError, InvalidTextError
 from skclsgen.temperature import best_temperature
@@ -118,3 +118,13 @@ def test_bad_input_leaves_the_temperature_as_it_is(fitted, data):
     assert fitted.temperature_ == temperature
     with pytest.raises(NotFittedError):
         CLSGenClassifier().calibrate(texts, labels)
+
+
+def test_folders_saved_before_there_was_a_temperature_have_1(fitted, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        persistence, "FITTED", tuple(name for name in persistence.FITTED if name != "temperature_")
+    )
+    fitted.save(tmp_path / "saved")
+    monkeypatch.undo()
+    again = CLSGenClassifier.load(tmp_path / "saved")
+    assert np.array_equal(again.predict_proba(data[2]), fitted.predict_proba(data[2]))

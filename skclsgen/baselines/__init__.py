@@ -2,6 +2,7 @@
 
 from .cnn import SentenceCNN
 from .columns import EachColumn, word_overlap
+from .examples import ShownExample
 from .label_probability import LabelProbability
 from .linear_probe import LinearProbe
 from .p_true import PTrue
@@ -25,6 +26,7 @@ __all__ = [
     "SentenceCNN",
     "SentenceEncoder",
     "SetFitClassifier",
+    "ShownExample",
     "TunedLogisticRegression",
     "VerbalizedConfidence",
     "VerbalizedReply",

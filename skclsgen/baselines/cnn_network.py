@@ -66,17 +66,17 @@ class ConvolutionalNetwork(nn.Module):
         Parameters
         ----------
         words : tensor of shape (texts, longest), int64
-            Rows of the embeddings, 0 behind a text's end.
+            Rows of the embeddings, 0 after a text's end.
         lengths : tensor of shape (texts,), int64
         """
         embedded = self.embeddings(words).transpose(1, 2)
         maxima = []
         for convolution in self.convolutions:
             found = torch.relu(convolution(embedded))
-            # Windows that lie wholly behind a text are there because of longer ones in its batch.
+            # Windows that lie wholly after a text are there because of longer ones in its batch.
             ends = lengths + found.shape[2] - words.shape[1]
-            behind = torch.arange(found.shape[2], device=words.device) >= ends[:, None]
-            maxima.append(found.masked_fill(behind[:, None], 0.0).amax(dim=2))
+            after = torch.arange(found.shape[2], device=words.device) >= ends[:, None]
+            maxima.append(found.masked_fill(after[:, None], 0.0).amax(dim=2))
         return self.output(self.dropout(torch.cat(maxima, dim=1)))
 
     @torch.no_grad()

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from ..exceptions import InvalidTextError, TruncationWarning
 from ..prompt import PromptEncoder
 
-__all__ = ["PARAGRAPH", "Example", "draw_balanced", "example_ids"]
+__all__ = ["PARAGRAPH", "ShownExample", "draw_balanced", "example_ids"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _REPLY, _NEXT = "\ue000reply\ue001", "\ue000next\ue001"
 
 
 @dataclass(frozen=True)
-class Example:
+class ShownExample:
     """One training row.
 
     Attributes
@@ -54,7 +54,7 @@ def draw_balanced(labels: np.ndarray, count: int, rng: np.random.RandomState) ->
     Returns
     -------
     list of int
-        Classes alternate; random order within each.
+        In turns of one row per class, each in random order.
 
     Examples
     --------
@@ -70,9 +70,7 @@ def draw_balanced(labels: np.ndarray, count: int, rng: np.random.RandomState) ->
     return [int(row) for row in order[np.argsort(turn, kind="stable")][:count]]
 
 
-def example_ids(
-    encoder: PromptEncoder, instruction: str, examples: Sequence[Example], room: int
-) -> list[int]:
+def example_ids(encoder: PromptEncoder, examples: Sequence[ShownExample], room: int) -> list[int]:
     """Return the tokens of examples, to stand between a prompt's beginning and its text.
 
     Every example reads as the prompt goes on: the text, the template's turn and the cue, the label
@@ -82,9 +80,7 @@ def example_ids(
     ----------
     encoder : PromptEncoder
         Of the prompt they are put in.
-    instruction : str
-        That of the encoder.
-    examples : sequence of Example
+    examples : sequence of ShownExample
     room : int
         Most tokens of all examples together.
 
@@ -98,7 +94,7 @@ def example_ids(
     TruncationWarning
         Once, with the number of texts that lost their middle.
     """
-    turn = encoder.template_ids(_turn_back(encoder.tokenizer, instruction))
+    turn = encoder.template_ids(_turn_back(encoder.tokenizer, encoder.instruction))
     endings = []
     for example in examples:
         words = " ".join((example.explanation or "").split())

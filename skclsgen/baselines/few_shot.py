@@ -13,7 +13,7 @@ from .. import inputs
 from ..backbone import DEFAULT_MODEL
 from ..prompt import PromptEncoder
 from ..text_estimator import unchanged_on_error
-from .examples import Example, draw_balanced, example_ids
+from .examples import ShownExample, draw_balanced, example_ids
 from .prompted import PromptedClassifier
 
 __all__ = ["FewShotClassifier"]
@@ -24,7 +24,7 @@ class FewShotClassifier(PromptedClassifier):
 
     Attributes
     ----------
-    examples_ : list of Example
+    examples_ : list of ShownExample
         The rows shown, in their order.
     """
 
@@ -80,7 +80,7 @@ class FewShotClassifier(PromptedClassifier):
             rng = check_random_state(self.random_state)
             rows = draw_balanced(labels, self.examples, rng) if self.examples else []
             self.examples_ = [
-                Example(texts[row], int(labels[row]), reasons[row] if reasons else None)
+                ShownExample(texts[row], int(labels[row]), reasons[row] if reasons else None)
                 for row in rows
             ]
             self._learn(texts, labels)
@@ -88,8 +88,8 @@ class FewShotClassifier(PromptedClassifier):
                 self._question()  # or that there is no room would show in predictions only
         return self
 
-    def _with_examples(self, encoder: PromptEncoder, instruction: str) -> PromptEncoder:
+    def _with_examples(self, encoder: PromptEncoder) -> PromptEncoder:
         if not self.examples_:
             return encoder
-        shown = example_ids(encoder, instruction, self.examples_, encoder.room // 2)
+        shown = example_ids(encoder, self.examples_, encoder.room // 2)
         return encoder.with_longer_prefix(shown)

@@ -22,7 +22,7 @@ class LabelProbability(FewShotClassifier):
     The prompt is that of :class:`~skclsgen.CLSGenClassifier`. With calibration, each label's
     probability is divided by what the model gives it for texts without content, equation 1 of
     Zhao et al. with ``W = diag(p)^-1`` and ``b = 0`` [1]_. With ``examples=0`` the prompt is
-    zero-shot, other than there; with more, it shows training rows as earlier turns of the
+    zero-shot, unlike there; with more, it shows training rows as earlier turns of the
     conversation, and what they make the model expect is divided out too.
 
     Parameters
@@ -44,7 +44,7 @@ class LabelProbability(FewShotClassifier):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
-    examples_ : list of Example
+    examples_ : list of ShownExample
         The rows shown (``text``, ``label`` as an index of ``classes_``, ``explanation``).
 
     References

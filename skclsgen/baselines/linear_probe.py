@@ -200,7 +200,7 @@ def _states(question: Question, rows: PackedRows, layers: tuple[float, ...]) -> 
 
     question.model.run(rows, all_layers)
     depth = len(met[0]) - 1
-    # Rows that cannot be packed come one by one, each with filler behind it or none.
+    # Rows that cannot be packed come one by one, each with filler after it or none.
     parts = [rows.lengths] if question.base.packs else [[length] for length in rows.lengths]
     return [
         torch.cat(

@@ -232,7 +232,9 @@ class PromptedClassifier(FamilyOfClones, TextClassifier):
 
     def release(self) -> None:
         """Let go of the base model; it comes back when needed."""
-        self._questions: dict[tuple[Any, ...], Question] = {}
+        # In place: a failed fit gives the attribute back, and must not hold a model meanwhile.
+        self._questions: dict[tuple[Any, ...], Question] = vars(self).get("_questions", {})
+        self._questions.clear()
 
     # --- for subclasses --------------------------------------------------------------------------
 
@@ -263,11 +265,11 @@ class PromptedClassifier(FamilyOfClones, TextClassifier):
             base = self._base_model()
             room = TaskSettings(instruction, answers, self.max_length, reply).encoder(base)
             encoder = PromptEncoder(base.tokenizer, instruction, answers, room.max_length, cue)
-            self._questions[key] = Question(base, self._with_examples(encoder, instruction))
+            self._questions[key] = Question(base, self._with_examples(encoder))
             on_release(self)
         return self._questions[key]
 
-    def _with_examples(self, encoder: PromptEncoder, instruction: str) -> PromptEncoder:
+    def _with_examples(self, encoder: PromptEncoder) -> PromptEncoder:
         """Return the encoder with what is shown before texts in its prefix: nothing."""
         return encoder
 

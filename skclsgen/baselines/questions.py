@@ -75,5 +75,5 @@ def pair(first: str, second: str) -> str:
 
 
 def answered(words: str) -> str:
-    """Return what stands behind a text to which an answer was given."""
+    """Return what stands after a text that was given an answer."""
     return f"\nLabel: {words}"

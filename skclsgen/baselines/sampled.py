@@ -71,7 +71,7 @@ class SampledReplies(FewShotClassifier):
                 self.samples,
                 self.temperature,
                 generator,
-                # Without a chat template, a model may go on with another example of its own.
+                # A model may go on with an example of its own, above all without a chat template.
                 until=PARAGRAPH if self.examples_ else None,
             )
         return [[(stated_label(one, self._words), one) for one in own] for own in replies]
@@ -111,7 +111,7 @@ class SelfConsistency(SampledReplies):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
-    examples_ : list of Example
+    examples_ : list of ShownExample
         The rows shown.
     n_unparsed_ : int
         Replies of the last prediction that stated no label.
@@ -175,7 +175,7 @@ class SemanticEntropy(SampledReplies):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
-    examples_ : list of Example
+    examples_ : list of ShownExample
         The rows shown.
     n_unparsed_ : int
         Replies of the last prediction that stated no label.

@@ -20,10 +20,10 @@ __all__ = [
     "stratified_alignment",
 ]
 
-#: Words that deny a label named within so many words behind them.
+#: Words that deny a label named within so many words after them.
 _DENIALS = frozenset({"not", "no", "never", "neither", "nor", "cannot", "without"})
 _DENIED = 2
-#: A sign behind which nothing is denied by what stands before it.
+#: A sign after which nothing is denied by what stands before it.
 _CLAUSE_END = re.compile(r"[.;:,!?]+(?=\s|$)")
 #: Signs around a word that belong to its sentence.
 _SENTENCE_SIGNS = ".,;:!?\"'()[]{}<>*_`#\u2018\u2019\u201c\u201d\u00ab\u00bb\u2013\u2014\u2026"

@@ -32,6 +32,8 @@ def repetition(text: str, n: int = 3, length: int | None = None) -> float:
     --------
     >>> repetition("the cat sat"), repetition("the cat sat the cat sat")
     (0.0, 0.25)
+    >>> repetition("the cat sat the cat sat", length=3)
+    0.0
     """
     grams = _grams(words(text)[:length], n)
     return 1 - len(set(grams)) / len(grams) if grams else 0.0

@@ -123,7 +123,7 @@ def _compare(base: PackedModel, tuned: PackedModel, rows: Sequence[Row]) -> np.n
         nll = [-table.gather(1, target[:, None])[:, 0] for table in (log_p, log_q)]
         kl = (log_p.exp() * (log_p - log_q)).sum(dim=1)
         values.append(torch.stack([*nll, kl], dim=1))
-    table = torch.cat(values).cpu().double()
+    table, row = torch.cat(values).cpu().double(), row.cpu()  # Apple's GPUs have no float64
     sums = table.new_zeros(len(rows), 3).index_add_(0, row, table)
-    means: np.ndarray = (sums / torch.bincount(row)[:, None]).cpu().numpy()
+    means: np.ndarray = (sums / torch.bincount(row)[:, None]).numpy()
     return means

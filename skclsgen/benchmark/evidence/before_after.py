@@ -40,8 +40,9 @@ def writing_tests(
     -------
     list of dict
         ``metric``, ``joint``, ``base`` (means over the rows that both have), ``people`` (None where
-        they wrote nothing), ``difference``, ``low``, ``high`` (None for variety, which single rows
-        do not have), ``p``, ``p_adjusted`` (Holm), ``rows`` and ``more_is_better``.
+        they wrote nothing, or two explanations are compared), ``difference``, ``low``, ``high``
+        (None for variety, which single rows do not have), ``p``, ``p_adjusted`` (Holm), ``rows``
+        and ``more_is_better``.
     """
     ours, theirs = (writing["quality"][name] for name in (JOINT_WRITER, other))
     people = writing["quality"].get(PEOPLE)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...backbone import DEFAULT_MODEL
-from .wording import prompts_digest
+from .prompts import prompts_digest
 
 __all__ = ["EvidenceSettings"]
 

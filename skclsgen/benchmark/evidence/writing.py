@@ -31,8 +31,8 @@ from ...metrics import (
 from ...wording import words
 from .cohorts import Cohort
 from .general_text import general_pages, general_texts
+from .prompts import OBSERVER
 from .settings import EvidenceSettings
-from .wording import OBSERVER
 
 __all__ = ["BASE", "DISTINCT_LENGTH", "JOINT_WRITER", "PEOPLE", "ROW_MEASURES", "judge_writing"]
 
@@ -313,5 +313,5 @@ def _observer(
 
 
 def _reason_of(reply: str) -> str:
-    """Return what follows the first full stop, behind which a reason stands."""
+    """Return what follows the first full stop, after which a reason stands."""
     return reply.partition(".")[2].strip() or reply

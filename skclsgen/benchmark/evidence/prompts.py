@@ -18,6 +18,8 @@ OBSERVER = "Say which label this reason was given for."
 def prompts_digest() -> str:
     """Return a digest of the wording of all prompts, with ``a`` and ``b`` for what they are about.
 
+    What a chat template puts around them, and between examples, belongs to the model.
+
     Examples
     --------
     >>> len(prompts_digest())
