@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 
 from skclsgen import CLSGenClassifier, release_memory
 from skclsgen.datasets import load_messages
@@ -138,6 +138,30 @@ def test_self_written_rationales(messages):
     assert sum(c["rows"] for c in report["classes"].values()) == 32
     assert all(c["kept"] >= 0.4 * c["rows"] for c in report["classes"].values())
     assert len(clf.history_["explanation_loss"]) == 1
+
+
+def test_calibration_lowers_the_loss_on_other_rows(fitted, messages, probabilities):
+    twin = pickle.loads(pickle.dumps(fitted))
+    test, half = messages.test, len(messages.test) // 2
+    twin.calibrate(test.texts[:half], test.labels[:half])
+    assert twin.temperature_ > 1.2  # two epochs leave it too sure
+    after = log_loss(test.labels[half:], twin.predict_proba(test.texts[half:]))
+    assert after < log_loss(test.labels[half:], probabilities[half:])
+
+
+def test_a_sentence_of_each_text_by_a_teacher(messages):
+    """The model learns to write as the teacher does."""
+    rows = messages.train
+
+    def first_sentence(texts, labels):
+        return [f"The writer says: {text.split('.')[0]}." for text in texts]
+
+    clf = CLSGenClassifier(
+        rationales=first_sentence, epochs=2, max_new_tokens=40, random_state=0
+    ).fit(rows.texts[:64], rows.labels[:64])
+    assert clf.rationale_report_["source"] == "teacher"
+    found = clf.explain(messages.test.texts[:8])
+    assert sum(reason.text.startswith("The writer says") for reason in found) >= 6
 
 
 def test_ten_fits_do_not_grow_memory():
