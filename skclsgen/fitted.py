@@ -9,9 +9,8 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from collections import Counter
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -25,6 +24,7 @@ from .backbone import BaseLease, BaseModel, load_base_model, on_release, resolve
 from .dual_head import DualHead
 from .exceptions import BaseModelMismatchError, FallbackWarning, InvalidTextError
 from .generation import batches_to_decode, decode, predict_logits, prefill
+from .labels import warn_of_labels_alike
 from .likelihood import choice_log_likelihoods
 from .lora import LoraSettings
 from .memory import Memory, weights_digest
@@ -369,30 +369,15 @@ class FittedNetwork:
         return [replies[row] for row in range(len(prompts))]
 
 
-def warn_of_labels_alike(verbalizers: Sequence[Sequence[int]], label_words: Sequence[str]) -> None:
-    """Warn if two classes start with the same head row, as 12 and 21 where digits are tokens.
-
-    Parameters
-    ----------
-    verbalizers : sequence of sequences of int
-        Per class, token ids whose LM-head rows are averaged.
-    label_words : sequence of str
-        Words of each class.
-    """
-    seen: dict[frozenset[tuple[int, float]], str] = {}
-    for ids, words in zip(verbalizers, label_words, strict=True):
-        shares = frozenset((index, count / len(ids)) for index, count in Counter(ids).items())
-        other = seen.setdefault(shares, words)
-        if other != words:
-            warnings.warn(
-                f"the labels {other!r} and {words!r} are made of the same tokens, so the "
-                "classification head starts without telling them apart: with epochs=0 they are "
-                "always equally likely; give them other words with label_names.",
-                FallbackWarning,
-                stacklevel=2,
-            )
-            return
-
-
-def _bar(total: int, what: str, verbose: int) -> tqdm[Any]:
-    return tqdm(total=total, desc=what, unit="text", disable=verbose < 1)
+@contextmanager
+def _bar(total: int, what: str, verbose: int) -> Iterator[tqdm[Any]]:
+    """Show progress; if memory runs out, say what would need less."""
+    try:
+        with tqdm(total=total, desc=what, unit="text", disable=verbose < 1) as bar:
+            yield bar
+    except torch.OutOfMemoryError as error:
+        error.add_note(
+            f"{what} {total} texts needs more memory than is free; pass fewer texts at a time, "
+            "lower max_length, or let go of other models with skclsgen.release_memory()."
+        )
+        raise

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from .backbone import BaseLease
 from .fitted import BaseModelSettings, FittedNetwork, LiveNetwork, TaskSettings
@@ -121,8 +122,14 @@ def learn(
         with seeded(seed) if params.lora_dropout else nullcontext():
             history = train(live.net, examples, validation, settings)
         network.keep_state(live)
-    except BaseException:
+    except BaseException as error:
         network.release()
+        if isinstance(error, torch.OutOfMemoryError):
+            error.add_note(
+                "the fit needs more memory than is free; lower batch_size or max_length, choose a "
+                "smaller model or quantization='4bit', or let go of other models with "
+                "skclsgen.release_memory()."
+            )
         raise
     return history, report
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import warnings
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
 
-from .exceptions import InvalidLabelsError
+from .exceptions import FallbackWarning, InvalidLabelsError
 from .inputs import check_encodable, check_labels
 
-__all__ = ["check_class_labels", "class_indices", "label_words"]
+__all__ = ["check_class_labels", "class_indices", "label_words", "warn_of_labels_alike"]
 
 
 def label_words(classes: np.ndarray, names: Any) -> list[str]:
@@ -129,3 +131,28 @@ def class_indices(labels: Any, classes: np.ndarray, n_texts: int) -> list[int]:
             f"labels has {unknown[0]!r}, which fit has not seen; use one of {list(index)}."
         )
     return [index[value] for value in values]
+
+
+def warn_of_labels_alike(verbalizers: Sequence[Sequence[int]], label_words: Sequence[str]) -> None:
+    """Warn if two classes start with the same head row, as 12 and 21 where digits are tokens.
+
+    Parameters
+    ----------
+    verbalizers : sequence of sequences of int
+        Per class, token ids whose LM-head rows are averaged.
+    label_words : sequence of str
+        Words of each class.
+    """
+    seen: dict[frozenset[tuple[int, float]], str] = {}
+    for ids, words in zip(verbalizers, label_words, strict=True):
+        shares = frozenset((index, count / len(ids)) for index, count in Counter(ids).items())
+        other = seen.setdefault(shares, words)
+        if other != words:
+            warnings.warn(
+                f"the labels {other!r} and {words!r} are made of the same tokens, so the "
+                "classification head starts without telling them apart: with epochs=0 they are "
+                "always equally likely; give them other words with label_names.",
+                FallbackWarning,
+                stacklevel=2,
+            )
+            return

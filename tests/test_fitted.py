@@ -9,7 +9,7 @@ import torch
 from skclsgen import CLSGenClassifier, fitting, release_memory
 from skclsgen.datasets import load_messages
 from skclsgen.exceptions import FallbackWarning, InvalidTextError
-from skclsgen.fitted import warn_of_labels_alike
+from skclsgen.labels import warn_of_labels_alike
 
 
 @pytest.mark.parametrize("used_meanwhile", [False, True])
@@ -116,3 +116,26 @@ def test_labels_are_alike_if_the_means_of_their_tokens_are(verbalizers, alike):
         warnings.simplefilter("always")
         warn_of_labels_alike(verbalizers, ["a", "b", "c"][: len(verbalizers)])
     assert len(caught) == alike
+
+
+@pytest.mark.parametrize(
+    ("patched", "call", "remedy"),
+    [
+        ("skclsgen.fitting.train", "fit", "lower batch_size or max_length"),
+        ("skclsgen.fitted.predict_logits", "predict", "pass fewer texts at a time"),
+        ("skclsgen.fitted.decode", "explain", "pass fewer texts at a time"),
+    ],
+)
+def test_where_memory_runs_out_the_error_says_what_would_need_less(
+    quick, data, monkeypatch, patched, call, remedy
+):
+    texts, labels, _ = data
+    clf = CLSGenClassifier(**quick).fit(texts, labels)
+
+    def exhaust(*arguments, **more):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(patched, exhaust)
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        clf.fit(texts, labels) if call == "fit" else getattr(clf, call)(texts)
+    assert remedy in "".join(caught.value.__notes__)

@@ -13,8 +13,6 @@ __all__ = ["EvidenceSettings"]
 
 #: Fields that say where things are or how often they are done, and one that runs tell themselves.
 NOT_OF_A_RUN = ("data", "memory", "seeds", "slow_train_rows")
-#: Fields that came later, at their defaults: a heading leaves these out, as earlier runs do.
-ADDED = {"examples": 8}
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class EvidenceSettings:
     epochs: int = 2
     samples: int = 5
     opponents: int = 4
-    examples: int = ADDED["examples"]
+    examples: int = 8
 
     def heading(self) -> dict[str, Any]:
         """Return what is asked of a run: settings, and the wording of the prompts.
@@ -75,10 +73,6 @@ class EvidenceSettings:
         On which rows, the runs' folder adds; on which machine, with which versions, every run says
         of itself.
         """
-        own = {
-            key: value
-            for key, value in asdict(self).items()
-            if key not in NOT_OF_A_RUN and ADDED.get(key) != value
-        }
+        own = {key: value for key, value in asdict(self).items() if key not in NOT_OF_A_RUN}
         name = Path(self.model).name if Path(self.model).exists() else self.model
         return own | {"model": name, "prompts": prompts_digest()}
