@@ -230,6 +230,11 @@ class PromptEncoder:
         """Token ids of ``" {label words}."``, with which every reply about ``label`` opens."""
         return [*self.label_ids[label], *self.template_ids(LABEL_END)]
 
+    def reason_ids(self, explanation: str) -> list[int]:
+        """Token ids of ``" {explanation}"`` on one line; none of a blank one."""
+        words = " ".join(explanation.split())
+        return self.plain_ids(" " + words) if words else []
+
     def continuation(self, label: int, explanation: str, max_tokens: int) -> list[int]:
         """Token ids of ``" {label}. {explanation}<eos>"``.
 
@@ -237,8 +242,7 @@ class PromptEncoder:
         whole one, so that the model never learns to stop in mid-sentence. A blank explanation
         leaves the label by itself.
         """
-        words = " ".join(explanation.split())
-        ids = self.plain_ids(" " + words) if words else []
+        ids = self.reason_ids(explanation)
         end = [self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else []
         return [*self.opening(label), *(ids + end if len(ids) < max_tokens else ids[:max_tokens])]
 

@@ -95,11 +95,15 @@ def example_ids(encoder: PromptEncoder, examples: Sequence[ShownExample], room: 
         Once, with the number of texts that lost their middle.
     """
     turn = encoder.template_ids(_turn_back(encoder.tokenizer, encoder.instruction))
-    endings = []
-    for example in examples:
-        words = " ".join((example.explanation or "").split())
-        reason = encoder.plain_ids(" " + words) if words else []
-        endings.append([*encoder.suffix_ids, *encoder.opening(example.label), *reason, *turn])
+    endings = [
+        [
+            *encoder.suffix_ids,
+            *encoder.opening(example.label),
+            *encoder.reason_ids(example.explanation or ""),
+            *turn,
+        ]
+        for example in examples
+    ]
     texts = [encoder.plain_ids(example.text) for example in examples]
     left = room - sum(map(len, endings))
     if left < len(texts):

@@ -74,9 +74,9 @@ class FewShotClassifier(PromptedClassifier):
             If an argument or parameter cannot be used, as where so many examples leave no room for
             their texts; see :mod:`skclsgen.exceptions`.
         """
-        reasons = inputs.check_explanations(explanations, len(inputs.check_texts(X)))
         with unchanged_on_error(self):
             texts, labels = self._begin_fit(X, y)
+            reasons = inputs.check_explanations(explanations, len(texts))
             rng = check_random_state(self.random_state)
             rows = draw_balanced(labels, self.examples, rng) if self.examples else []
             self.examples_ = [

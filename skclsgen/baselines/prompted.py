@@ -260,7 +260,7 @@ class PromptedClassifier(FamilyOfClones, TextClassifier):
         instruction, cue, answers = asked.instruction, asked.cue, asked.answers or words
         # The estimator's own room for prompts, with as much left for a reply, or more.
         reply = max(ROOM_FOR_REPLY, getattr(self, "max_new_tokens", 0))
-        key = asked, answers, self.max_length, reply, self.device, self.dtype
+        key = asked, self.max_length, reply, self.device, self.dtype
         if key not in self._questions:
             base = self._base_model()
             room = TaskSettings(instruction, answers, self.max_length, reply).encoder(base)
