@@ -305,8 +305,9 @@ def test_a_fold_that_is_missing_is_neither_guessed_nor_fatal(tmp_path):
     assert (entry["b"], entry["seeds"], entry["rows"]) == ("label", 1, len(folds[1].test))
     seed, target, proba = _first(scored["joint"].raw, folds)
     assert roc_auc_score(target, proba) == scored["joint"].by_seed[seed]["auroc"]
-    draw_roc(scored, folds, tmp_path / "roc.png")
-    draw_reliability(scored, folds, tmp_path / "reliability.png")
+    titles = {arm: arm for arm in scored}
+    draw_roc(scored, titles, folds, tmp_path / "roc.png")
+    draw_reliability(scored, titles, folds, tmp_path / "reliability.png")
 
 
 def writing_of(**reasons):
@@ -451,6 +452,7 @@ def test_general_texts_are_prose():
 def test_arms_that_ask_much_see_the_first_rows_only():
     cohort = load_cohort(SETTINGS, 0)
     settings = replace(SETTINGS, few_rows=7)
+    assert settings.heading() == SETTINGS.heading()  # how many, every run tells
     assert run._rows(ARMS["tournament"], settings, cohort.test) == 7
     assert run._rows(ARMS["cnn"], settings, cohort.test) == len(cohort.test)
 

@@ -23,7 +23,7 @@ def _save(figure: Figure, file: Path) -> None:
     figure.savefig(file, dpi=120)
 
 
-def draw_forest(scored: Mapping[str, Scored], file: Path) -> None:
+def draw_forest(scored: Mapping[str, Scored], titles: Mapping[str, str], file: Path) -> None:
     """Save AUROC of every arm with its interval, best first, and every seed as a stroke."""
     order = sorted(scored, key=lambda arm: scored[arm].auroc[0])
     figure = Figure(figsize=(8, 1 + 0.34 * len(order)), layout="constrained")
@@ -42,7 +42,7 @@ def draw_forest(scored: Mapping[str, Scored], file: Path) -> None:
             textcoords="offset points",
             fontsize=8,
         )
-    axes.set_yticks(range(len(order)), [ARMS[arm].title for arm in order])
+    axes.set_yticks(range(len(order)), [titles[arm] for arm in order])
     axes.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
     axes.set_xlabel("test AUROC (bar: 95% over rows; strokes: seeds)")
     axes.margins(x=0.08)
@@ -50,7 +50,12 @@ def draw_forest(scored: Mapping[str, Scored], file: Path) -> None:
     _save(figure, file)
 
 
-def draw_roc(scored: Mapping[str, Scored], cohorts: Mapping[int, Cohort], file: Path) -> None:
+def draw_roc(
+    scored: Mapping[str, Scored],
+    titles: Mapping[str, str],
+    cohorts: Mapping[int, Cohort],
+    file: Path,
+) -> None:
     """Save ROC curves of each arm's first seed: the joint model and the best of each kind."""
     figure = Figure(figsize=(5.4, 5.2), layout="constrained")
     axes = figure.subplots()
@@ -59,7 +64,7 @@ def draw_roc(scored: Mapping[str, Scored], cohorts: Mapping[int, Cohort], file: 
         wrong, right, _ = roc_curve(target, proba)
         width = 2.2 if arm == JOINT else 1.2
         colour = COLOURS[0] if arm == JOINT else None
-        label = f"{ARMS[arm].title}: {scored[arm].by_seed[seed]['auroc']:.3f}"
+        label = f"{titles[arm]}: {scored[arm].by_seed[seed]['auroc']:.3f}"
         axes.plot(wrong, right, linewidth=width, label=label, color=colour)
     axes.plot([0, 1], [0, 1], ":", color="black", linewidth=0.8)
     axes.set(xlabel="false-positive rate", ylabel="true-positive rate", aspect="equal")
@@ -69,7 +74,10 @@ def draw_roc(scored: Mapping[str, Scored], cohorts: Mapping[int, Cohort], file: 
 
 
 def draw_reliability(
-    scored: Mapping[str, Scored], cohorts: Mapping[int, Cohort], file: Path
+    scored: Mapping[str, Scored],
+    titles: Mapping[str, str],
+    cohorts: Mapping[int, Cohort],
+    file: Path,
 ) -> None:
     """Save reliability curves of each arm's first seed, before and after temperature scaling."""
     figure = Figure(figsize=(9.4, 4.8), layout="constrained")
@@ -84,7 +92,7 @@ def draw_reliability(
                 curve.proba,
                 curve.observed,
                 linewidth=width,
-                label=ARMS[arm].title,
+                label=titles[arm],
                 color=colour,
             )
         panel.plot([0, 1], [0, 1], ":", color="black", linewidth=0.8)

@@ -140,9 +140,10 @@ def _rows(evidence: Evidence) -> str:
 def _pictures(evidence: Evidence, folder: Path) -> str:
     name = evidence.settings.dataset
     files = {kind: folder / f"{name}-{kind}.png" for kind in ("auroc", "roc", "reliability")}
-    draw_forest(evidence.scored, files["auroc"])
-    draw_roc(evidence.scored, evidence.cohorts, files["roc"])
-    draw_reliability(evidence.scored, evidence.cohorts, files["reliability"])
+    titles = {arm: _title(evidence, arm) for arm in evidence.scored}
+    draw_forest(evidence.scored, titles, files["auroc"])
+    draw_roc(evidence.scored, titles, evidence.cohorts, files["roc"])
+    draw_reliability(evidence.scored, titles, evidence.cohorts, files["reliability"])
     return "\n\n".join(f"![{kind}]({file.name})" for kind, file in files.items())
 
 

@@ -11,8 +11,8 @@ from .prompts import prompts_digest
 
 __all__ = ["EvidenceSettings"]
 
-#: Fields that say where things are or how often they are done, and one that runs tell themselves.
-NOT_OF_A_RUN = ("data", "memory", "seeds", "slow_train_rows")
+#: Fields that say where things are or how often they are done, and two that runs tell themselves.
+NOT_OF_A_RUN = ("data", "memory", "seeds", "slow_train_rows", "few_rows")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class EvidenceSettings:
         Most rows to learn from of arms that learn too slowly for all of ``train_rows``; None is no
         such limit. Every run tells how many it had.
     few_rows : int
-        Most development and test rows of arms that ask too much of each text.
+        Most development and test rows of arms that ask too much of each text. Every run tells how
+        many it had.
     written_rows : int
         Test rows for which explanations are written and judged.
     passages : int
