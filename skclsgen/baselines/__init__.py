@@ -3,6 +3,7 @@
 from .cnn import SentenceCNN
 from .columns import EachColumn, word_overlap
 from .examples import ShownExample
+from .fine_tuned_encoder import FineTunedEncoder
 from .label_probability import LabelProbability
 from .linear_probe import LinearProbe
 from .p_true import PTrue
@@ -15,6 +16,7 @@ from .verbalized import VerbalizedConfidence, VerbalizedReply, stated_confidence
 
 __all__ = [
     "EachColumn",
+    "FineTunedEncoder",
     "GenerationOnly",
     "LabelProbability",
     "LinearProbe",

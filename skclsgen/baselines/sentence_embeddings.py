@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags
 from tqdm.auto import tqdm
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback
 
 from ..backbone import resolve_device
 from ..inputs import check_texts
@@ -23,6 +23,8 @@ from ..randomness import draw_seed
 from ..text_estimator import TextClassifier, TextEstimator
 from .columns import EachColumn
 from .encoders import (
+    LIBRARY,
+    Progress,
     check_packages,
     embed,
     load_encoder,
@@ -105,7 +107,7 @@ class SentenceEncoder(TransformerMixin, TextEstimator):
             If a text or parameter cannot be used.
         """
         check_number("batch_size", self.batch_size, BOUNDS["batch_size"])
-        check_packages(type(self).__name__, self.model)
+        check_packages(type(self).__name__, self.model, LIBRARY)
         resolve_device(self.device)
         check_texts(X)
         return self
@@ -125,7 +127,7 @@ class SentenceEncoder(TransformerMixin, TextEstimator):
         texts = check_texts(X)
         wanted = str(self.model), str(self.device)
         if getattr(self, "_loaded", (None,))[0] != wanted:
-            check_packages(type(self).__name__, self.model)
+            check_packages(type(self).__name__, self.model, LIBRARY)
             self._loaded = wanted, shared_encoder(self.model, self.device)
         return embed(self._loaded[1], texts, self.batch_size)
 
@@ -174,17 +176,6 @@ def sentence_embedding_regression(
     """
     features = EachColumn(SentenceEncoder(model), differences=True)
     return regression_on(features, random_state=random_state)
-
-
-class Progress(TrainerCallback):
-    """Moves a bar on with every step of training."""
-
-    def __init__(self, bar: tqdm[Any]) -> None:
-        self.bar = bar
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Take note of a step."""
-        self.bar.update()
 
 
 class SetFitClassifier(TextClassifier):
@@ -283,7 +274,7 @@ class SetFitClassifier(TextClassifier):
         self._check_parameters()
         texts = check_texts(X)
         classes, labels = check_class_labels(y, len(texts), type(self).__name__)
-        check_packages(type(self).__name__, self.model, "setfit")
+        check_packages(type(self).__name__, self.model, LIBRARY, "setfit")
         seed = draw_seed(self.random_state)
         # The package draws its pairs from a fixed seed; other rows first, other pairs.
         order = np.random.default_rng(seed).permutation(len(texts))
@@ -352,7 +343,7 @@ class SetFitClassifier(TextClassifier):
 
     def _live_encoder(self) -> Any:
         if "_tuned" in self.__dict__:
-            check_packages(type(self).__name__, self.model)
+            check_packages(type(self).__name__, self.model, LIBRARY)
             encoder = load_encoder(self.model, "auto")
             encoder.load_state_dict(self._tuned)
             self._encoder = encoder

@@ -14,6 +14,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from ...backbone import load_base_model
 from ...baselines import (
+    FineTunedEncoder,
     GenerationOnly,
     LabelProbability,
     LinearProbe,
@@ -250,6 +251,12 @@ ARMS: dict[str, Arm] = {
         lambda s, seed: sentence_embedding_regression(random_state=seed),
         "words",
         groups="regression__groups",
+        records=True,
+    ),
+    "encoder": Arm(
+        "Fine-tuned encoder (MiniLM)",
+        lambda s, seed: FineTunedEncoder(random_state=seed),
+        "words",
         records=True,
     ),
     "setfit": Arm(
