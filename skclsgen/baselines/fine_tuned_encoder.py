@@ -221,7 +221,7 @@ class FineTunedEncoder(TextClassifier):
             trainer = Trainer(
                 model=network,
                 args=arguments,
-                train_dataset=rows,  # type: ignore[arg-type]  # a list is all it needs
+                train_dataset=rows,
                 data_collator=DataCollatorWithPadding(tokenizer),
                 callbacks=[Progress(bar)],
             )
