@@ -208,7 +208,8 @@ class FineTunedEncoder(TextClassifier):
                 per_device_train_batch_size=self.batch_size,
                 learning_rate=self.learning_rate,
                 warmup_steps=WARMUP,
-                train_sampling_strategy="group_by_length",
+                # Not grouped by length, which tells of labels: 0.934 instead of 0.954 on e-SNLI.
+                train_sampling_strategy="random",
                 seed=seed,
                 use_cpu=device == "cpu",
                 dataloader_pin_memory=device == "cuda",
