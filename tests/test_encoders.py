@@ -266,6 +266,20 @@ def test_what_an_encoder_reads(tiny_bert):
     assert separator in clf._encode(clf._tokenizer, [["grey " * 100]])[0]["input_ids"]
 
 
+def test_an_encoder_that_classified_something_else(tiny_bert, tmp_path):
+    """Its head, its kind of problem and a tokenizer without a limit are no obstacles."""
+    three = BertForSequenceClassification.from_pretrained(
+        tiny_bert, num_labels=3, problem_type="regression", ignore_mismatched_sizes=True
+    )
+    three.save_pretrained(tmp_path)
+    tokenizer = BertTokenizer.from_pretrained(tiny_bert)
+    tokenizer.model_max_length = 10**30
+    tokenizer.save_pretrained(tmp_path)
+    clf = FineTunedEncoder(tmp_path, epochs=1, random_state=0).fit(["red " * 99, "blue"], [0, 1])
+    assert clf.predict_proba(["red", "blue " * 99]).shape == (2, 2)
+    assert clf._network.config.problem_type == "single_label_classification"
+
+
 def test_a_loss_that_is_no_number_is_an_error(tiny_bert):
     clf = FineTunedEncoder(tiny_bert, epochs=3, learning_rate=1e30, random_state=0)
     with pytest.raises(TrainingDivergedError, match="lower learning_rate"):

@@ -37,6 +37,8 @@ def test_no_other_threshold_is_better(metric, levels):
 def test_the_threshold_lies_between_two_probabilities():
     assert best_threshold([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.7]) == pytest.approx(0.4)
     assert best_threshold([1, 1, 0], [0.6, 0.7, 0.7]) == pytest.approx(0.3)  # all are positive
+    sure, surer = 1 - 2 * 2.0**-53, 1 - 2.0**-53  # between which there is no float
+    assert sure < best_threshold([0, 1], [sure, surer]) <= surer
 
 
 def test_scores_are_scikit_learns():

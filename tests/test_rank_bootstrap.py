@@ -63,6 +63,7 @@ def test_shapes_that_do_not_fit_are_an_error():
         (lambda: resampling_weights([]), "no rows"),
         (lambda: resampling_weights(None), "no rows"),
         (lambda: resampling_weights([[1, 2], [3, 4]]), "one group per row"),
+        (lambda: resampling_weights(["a", float("nan"), None]), "2 missing values"),
         (lambda: resampling_weights([0, np.nan, 1]), "1 missing"),
     ],
 )

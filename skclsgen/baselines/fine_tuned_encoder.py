@@ -60,7 +60,8 @@ class FineTunedEncoder(TextClassifier):
     ----------
     model : str or path, default=None
         Folder or Hub id of an encoder; by default all-MiniLM-L6-v2 (22 million parameters), which
-        comes with the extra and needs no network.
+        comes with the extra and needs no network. A head that it has for as many classes is gone on
+        from; otherwise the head is new.
     epochs : int, default=4
         Passes over the training texts.
     batch_size : int, default=16
@@ -71,7 +72,7 @@ class FineTunedEncoder(TextClassifier):
         Most tokens that are read of a text, and no more than the encoder can read; of a pair, the
         longer part is cut first.
     random_state : int, RandomState instance or None, default=None
-        Fixes the head's first weights, the order of texts, and dropout.
+        Fixes a new head's first weights, the order of texts, and dropout.
     verbose : int, default=0
         Show a progress bar from 1 up.
 
@@ -163,12 +164,16 @@ class FineTunedEncoder(TextClassifier):
         return self
 
     def _load(self, n_classes: int) -> tuple[Any, Any]:
-        """Return a tokenizer, and a network whose head is new."""
+        """Return a tokenizer, and a network with a head for that many classes."""
         where = encoder_location(self.model)
         try:
             tokenizer = AutoTokenizer.from_pretrained(where)
             network = AutoModelForSequenceClassification.from_pretrained(
-                where, num_labels=n_classes, dtype=torch.float32
+                where,
+                num_labels=n_classes,
+                problem_type="single_label_classification",
+                ignore_mismatched_sizes=True,  # of a head for other classes
+                dtype=torch.float32,
             )
         except (OSError, ValueError) as error:
             raise ModelNotFoundError(
@@ -181,6 +186,8 @@ class FineTunedEncoder(TextClassifier):
                 f"model={where!r} has no token to pad with, so it is no encoder; give one, or None "
                 "for the packaged one."
             )
+        can_read = getattr(network.config, "max_position_embeddings", self.max_length)
+        tokenizer.model_max_length = min(self.max_length, tokenizer.model_max_length, can_read)
         return tokenizer, network
 
     def _encode(self, tokenizer: Any, columns: list[list[str]]) -> list[dict[str, Any]]:
@@ -191,7 +198,6 @@ class FineTunedEncoder(TextClassifier):
             first,
             rest,
             truncation=True,
-            max_length=min(self.max_length, tokenizer.model_max_length),
             **PLAIN_TEXT,
         )
         return [dict(zip(encoded, row, strict=True)) for row in zip(*encoded.values(), strict=True)]

@@ -69,7 +69,9 @@ def best_threshold(y_true: Any, proba: Any, metric: str = "f1") -> float:
         quality = np.nan_to_num(quality)
     best = int(np.argmax(quality))
     below = levels[best - 1] if best else 0.0
-    return float((below + levels[best]) / 2)
+    middle = (below + levels[best]) / 2
+    # Between neighbours among floats there is no middle.
+    return float(middle if middle > below else levels[best])
 
 
 def probability_scores(y_true: Any, proba: Any, threshold: float = 0.5) -> dict[str, float]:

@@ -73,7 +73,8 @@ def check_groups(groups: Any, rows: int) -> np.ndarray:
         raise ValueError(
             f"groups has the shape {found.shape} for {rows} rows; pass one group per row."
         )
-    missing = sum(map(is_missing, found.tolist()))
+    # As they are: among texts, NaN would be read as one more text.
+    missing = sum(map(is_missing, np.asarray(groups, dtype=object).tolist()))
     if missing:
         raise ValueError(
             f"groups has {missing} missing values; give such rows a group of their own."

@@ -45,7 +45,8 @@ def run_arm(name: str, settings: EvidenceSettings, cohort: Cohort, seed: int) ->
         train = draw(train, settings.slow_train_rows, seed)
     if arm.kind != "words":
         forget(load_base_model(settings.model))  # or an arm would profit from the one before
-    state = {"started": now(), "load_before": os.getloadavg()[0]}
+    # Before, or sources edited meanwhile would be taken for those of the run.
+    state = {"started": now(), "load_before": os.getloadavg()[0], "environment": environment()}
     clf = arm.make(settings, seed)
     fit_seconds, _ = timed(lambda: _fit(arm, clf, train))
     development, test = (
@@ -67,7 +68,6 @@ def run_arm(name: str, settings: EvidenceSettings, cohort: Cohort, seed: int) ->
         "fit_seconds": fit_seconds,
         "predict_seconds": predict_seconds,
         "rationale_report": getattr(clf, "rationale_report_", None),
-        "environment": environment(),
     }
     if arm.writes:
         result["writing"] = judge_writing(clf, settings, cohort, seed)
