@@ -280,6 +280,14 @@ def test_an_encoder_that_classified_something_else(tiny_bert, tmp_path):
     assert clf._network.config.problem_type == "single_label_classification"
 
 
+def test_progress_of_an_encoder_is_shown(tiny_bert, capfd):
+    clf = FineTunedEncoder(tiny_bert, epochs=1, random_state=0, verbose=1).fit(*colours(40))
+    clf.predict(colours(20)[0])
+    shown = capfd.readouterr().err
+    assert "training: 100%" in shown
+    assert "predicting: 100%" in shown
+
+
 def test_a_loss_that_is_no_number_is_an_error(tiny_bert):
     clf = FineTunedEncoder(tiny_bert, epochs=3, learning_rate=1e30, random_state=0)
     with pytest.raises(TrainingDivergedError, match="lower learning_rate"):

@@ -74,7 +74,7 @@ class FineTunedEncoder(TextClassifier):
     random_state : int, RandomState instance or None, default=None
         Fixes a new head's first weights, the order of texts, and dropout.
     verbose : int, default=0
-        Show a progress bar from 1 up.
+        Show progress bars from 1 up.
 
     Attributes
     ----------
@@ -194,12 +194,7 @@ class FineTunedEncoder(TextClassifier):
         """Return every text's token ids; of several columns, as pairs of the first and the rest."""
         first, *others = columns
         rest = ["\n".join(cells) for cells in zip(*others, strict=True)] or None
-        encoded = tokenizer(
-            first,
-            rest,
-            truncation=True,
-            **PLAIN_TEXT,
-        )
+        encoded = tokenizer(first, rest, truncation=True, **PLAIN_TEXT)
         return [dict(zip(encoded, row, strict=True)) for row in zip(*encoded.values(), strict=True)]
 
     def _train(
@@ -255,10 +250,12 @@ class FineTunedEncoder(TextClassifier):
         rows = self._encode(self._tokenizer, columns_of(X, self._check_texts(X)))
         network = self._network.to(resolve_device("auto"))
         proba = np.empty((len(rows), len(self.classes_)))
-        for batch in batches_by_length([len(row["input_ids"]) for row in rows]):
-            padded = self._tokenizer.pad([rows[row] for row in batch], return_tensors="pt")
-            logits = network(**padded.to(network.device)).logits
-            proba[batch] = logits.cpu().double().softmax(dim=1).numpy()
+        with tqdm(total=len(rows), desc="predicting", disable=self.verbose < 1) as bar:
+            for batch in batches_by_length([len(row["input_ids"]) for row in rows]):
+                padded = self._tokenizer.pad([rows[row] for row in batch], return_tensors="pt")
+                logits = network(**padded.to(network.device)).logits
+                proba[batch] = logits.cpu().double().softmax(dim=1).numpy()
+                bar.update(len(batch))
         return proba
 
     def __getstate__(self) -> dict[str, Any]:
