@@ -23,6 +23,7 @@ from transformers import (
     AttentionInterface,
     AttentionMaskInterface,
     DynamicCache,
+    PretrainedConfig,
     PreTrainedModel,
 )
 
@@ -43,6 +44,8 @@ NAME = "skclsgen_packed"
 GROUPED_DEVICES = {"cpu"}
 
 _packed: ContextVar[PackedRows | None] = ContextVar("packed", default=None)
+#: Where the windows go that layers ask for, while somebody wants to know.
+_windows: ContextVar[list[int | None] | None] = ContextVar("windows", default=None)
 
 
 @contextlib.contextmanager
@@ -91,6 +94,8 @@ def attend(
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     packing = _packed.get()
     if packing is not None:
+        if (asked := _windows.get()) is not None:
+            asked.append(sliding_window)
         found = _attend_packed(query, key, value, scaling, sliding_window, softcap, packing)
         return found[None], None
     # One query per row is too little work for the fused kernel of a CPU: 1.1 ms against 0.45
@@ -172,6 +177,7 @@ def can_pack(lm: PreTrainedModel) -> bool:
     kinds = getattr(config, "layer_types", None) or ["full_attention"]
     if not KINDS.issuperset(kinds):
         return False
+    windows: list[int | None] = []
     ids = [i % config.vocab_size for i in range(3, 26)]
     prefix, rows = ids[:4], [(ids[4:14], ids[14:17]), (ids[17:], [])]
     pack = PackedRows(rows, len(prefix), lm.device)
@@ -187,7 +193,7 @@ def can_pack(lm: PreTrainedModel) -> bool:
         few.set_attn_implementation(NAME)
         cache = DynamicCache()
         few(input_ids=_row(prefix, lm), cache=cache, use_cache=True)
-        with packed(pack):
+        with packed(pack), _noting(windows):
             together = few(
                 input_ids=pack.ids()[None],
                 position_ids=pack.positions()[None],
@@ -199,10 +205,37 @@ def can_pack(lm: PreTrainedModel) -> bool:
     except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
         logger.info("running packed rows failed: %s", error)
         return False
+    if _has_window(config) and not any(windows):
+        # It is in the mask alone, which packed rows have none of; they are too short to show it.
+        return False
     # On the CPU: Apple's GPUs have no float64.
     expected, found = (t.cpu().double() for t in (torch.cat(alone), together))
     tolerance = torch.finfo(together.dtype).eps ** 0.5
     return bool((found - expected).norm() < tolerance * expected.norm())
+
+
+@contextlib.contextmanager
+def _noting(windows: list[int | None]) -> Iterator[None]:
+    """Add to ``windows`` what every layer asks for."""
+    token = _windows.set(windows)
+    try:
+        yield
+    finally:
+        _windows.reset(token)
+
+
+def _has_window(config: PretrainedConfig) -> bool:
+    """Tell whether layers may be meant to see less than the whole context.
+
+    Some models have windows in layers whose kind is said to be another.
+    """
+    window = getattr(config, "sliding_window", None)
+    longest = getattr(config, "max_position_embeddings", None)
+    return bool(
+        window
+        and getattr(config, "use_sliding_window", True)
+        and (longest is None or window < longest)
+    )
 
 
 def _row(ids: Sequence[int], lm: PreTrainedModel) -> torch.Tensor:

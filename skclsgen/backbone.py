@@ -355,6 +355,7 @@ def _load(
         name += f" with attn_implementation={attn_implementation!r}"
         remedy = ", or leave attn_implementation at 'auto'"
     if quantization is not None:
+        logging.getLogger("bitsandbytes.autograd._functions").addFilter(_no_notice_of_a_cast)
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_8bit=quantization == "8bit",
             load_in_4bit=quantization == "4bit",
@@ -387,3 +388,8 @@ def _load(
         if hasattr(module, "support_avx512bf16_for_cpu"):
             cast(Any, module).support_avx512bf16_for_cpu = False
     return lm, tokenizer
+
+
+def _no_notice_of_a_cast(record: logging.LogRecord) -> bool:
+    """Let other records pass: this one comes once for every 8-bit layer and pass."""
+    return "MatMul8bitLt: inputs will be cast" not in str(record.msg)

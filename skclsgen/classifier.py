@@ -16,7 +16,7 @@ from .clones import FamilyOfClones
 from .exceptions import InvalidLabelsError
 from .explanation import Explanation, Explanations
 from .fitted import FittedNetwork
-from .fitting import learn, new_network
+from .fitting import learn, memory_folder, new_network
 from .holdout import check_validation_split
 from .inputs import TrainingRows
 from .labels import class_indices, label_words
@@ -112,8 +112,8 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
         Folder that keeps what is computed once per text, in fits and predictions alike, for other
         sessions and processes: activations of the frozen layers, and self-written reasons. These
         reasons quote the texts in plain words. At most 20 GiB per base model. By default nothing
-        is kept beyond the process. ``save`` leaves this parameter out, and a warm start does not
-        change it.
+        is kept beyond the process. ``save`` leaves this parameter out. What a process has read
+        before this is set stays where it is.
     warm_start : bool, default=False
         Let ``fit`` go on from the last fit's weights instead of starting afresh. Optimiser,
         learning-rate schedule, ``history_`` and ``n_iter_`` start anew.
@@ -347,7 +347,7 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
                 "warm_start goes on with the network of the last fit, but parameters of the model, "
                 "prompt or adapters have changed since; set them back or use warm_start=False."
             )
-        return self._network
+        return self._ready()
 
     def _learn(self, network: FittedNetwork, rows: TrainingRows) -> tuple[History, RationaleReport]:
         return learn(self, network, rows)
@@ -478,7 +478,7 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
         wanted = None
         if labels is not None:
             wanted = class_indices(labels, self.classes_, len(texts))
-        replies = self._network.explain(texts, wanted, max_new_tokens, self.verbose)
+        replies = self._ready().explain(texts, wanted, max_new_tokens, self.verbose)
         classes = self.classes_.tolist()
         return Explanations(
             [
@@ -496,4 +496,9 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
 
     def _logits(self, X: Any) -> np.ndarray:
         texts = self._check_texts(X)
-        return self._network.predict_logits(texts, self.verbose)
+        return self._ready().predict_logits(texts, self.verbose)
+
+    def _ready(self) -> FittedNetwork:
+        """Return the fitted network, which keeps things where the parameter says now."""
+        self._network.remember_in(memory_folder(self.memory))
+        return self._network

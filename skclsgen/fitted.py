@@ -193,6 +193,17 @@ class FittedNetwork:
                 on_release(self)
             return live
 
+    def remember_in(self, folder: str | None) -> None:
+        """Keep what is computed once per text in another folder from now on; None is nowhere."""
+        with self._lock:
+            if folder == self.memory:
+                return
+            self.memory = folder
+            live = self._live
+            if live is not None:
+                live.net.memory = None if folder is None else self._open_memory(folder, live.base)
+
+    @torch.inference_mode(False)  # what is kept here may be trained later
     def _build(self, verbose: int) -> LiveNetwork:
         if self.lease.settings != self.base:  # or the two would be in memory together
             self.lease.release()

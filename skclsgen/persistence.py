@@ -204,6 +204,8 @@ def write_folder(
     names = [path.name for path in target.iterdir()] if existing else []
     earlier = {name for name in names if fnmatch(name, TENSORS.format("[0-9a-f]" * DIGITS))}
     strangers = [n for n in names if n not in {SETTINGS, *earlier} and not n.startswith(SCRATCH)]
+    if SETTINGS in names:  # systems leave hidden files, such as .DS_Store, where one has looked
+        strangers = [name for name in strangers if not name.startswith(".")]
     if strangers or (target.exists() and not target.is_dir()):
         raise SavedModelError(
             f"{target} exists and is not a saved classifier; choose a new folder."

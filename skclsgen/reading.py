@@ -19,6 +19,9 @@ TRUNK_TOKENS = 2048
 Entry = tuple[TrunkKey, tuple[int, ...]]
 
 
+# Whatever mode the caller is in: what is kept here may be trained from later.
+@torch.inference_mode(False)
+@torch.no_grad()
 def trunk_states(
     net: DualHead,
     rows: Sequence[Row],

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from conftest import FAMILIES, SIZES, build_model, save_model
-from transformers import AutoModelForCausalLM, FalconConfig
+from transformers import AutoModelForCausalLM, FalconConfig, PhimoeConfig, Qwen2MoeConfig
 
 from skclsgen import attention
 from skclsgen import grouped_attention as grouped
@@ -133,6 +133,22 @@ def test_packed_rows_of_every_family_are_those_of_its_own_code(
     assert can_pack(lm)
     lm.set_attn_implementation(attention.NAME)
     torch.testing.assert_close(states(lm, rows), torch.cat(alone), atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("config", "changes"),
+    [
+        (PhimoeConfig, {}),
+        (Qwen2MoeConfig, {"use_sliding_window": True, "max_window_layers": 0}),
+    ],
+)
+def test_a_window_that_is_in_the_mask_alone_is_not_overlooked(config, changes):
+    """Packed rows have no mask, and the rows that are tried are shorter than any real window."""
+    sizes = SIZES | {"num_experts": 2, "num_local_experts": 2, "num_experts_per_tok": 2}
+    for window, packs in ((64, False), (SIZES["max_position_embeddings"], True)):
+        made = config(**sizes, **changes | {"sliding_window": window})
+        lm = AutoModelForCausalLM.from_config(made).eval()
+        assert can_pack(lm) == packs
 
 
 def test_attention_of_a_kind_not_covered_is_run_row_by_row_with_a_warning(tmp_path, monkeypatch):

@@ -139,3 +139,19 @@ def test_where_memory_runs_out_the_error_says_what_would_need_less(
     with pytest.raises(torch.OutOfMemoryError) as caught:
         clf.fit(texts, labels) if call == "fit" else getattr(clf, call)(texts)
     assert remedy in "".join(caught.value.__notes__)
+
+
+def test_the_mode_that_the_caller_is_in_does_not_matter(quick, data):
+    texts, labels, test = data
+    expected = CLSGenClassifier(**quick).fit(texts, labels).predict_proba(test)
+    release_memory()
+    with torch.inference_mode():
+        clf = CLSGenClassifier(**quick).fit(texts, labels)
+        release_memory()
+        np.testing.assert_array_equal(clf.predict_proba(test), expected)
+        clf.predict_proba(texts)
+    # What was built and read inside can be trained outside.
+    clf.set_params(warm_start=True).fit(texts, labels)
+    with torch.no_grad():
+        clf = CLSGenClassifier(**quick).fit(texts, labels)
+    np.testing.assert_array_equal(clf.predict_proba(test), expected)

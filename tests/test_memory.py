@@ -1,6 +1,7 @@
 """``memory=``: what one session computes, the next one finds."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -112,6 +113,21 @@ def test_damaged_files_are_as_good_as_absent(clf, computed, tmp_path):
 def test_it_belongs_to_the_machine_and_is_not_saved(clf, tmp_path):
     clf.fit(TEXTS, Y).save(tmp_path / "saved")
     assert CLSGenClassifier.load(tmp_path / "saved").memory is None
+
+
+def test_it_is_where_the_parameter_says_now(clf, tmp_path):
+    """Also of a classifier that was fitted, loaded, or came in a pickle with another folder."""
+    clf.fit(TEXTS, Y)
+    kept = {file for file in (tmp_path / "kept").rglob("*") if file.is_file()}
+    clf.save(tmp_path / "saved")
+    clf.set_params(memory=None).predict_proba(["a text that nobody is to find"])
+    release_memory()
+    again = pickle.loads(pickle.dumps(clf))
+    again.predict_proba(["another one"])
+    assert {file for file in (tmp_path / "kept").rglob("*") if file.is_file()} == kept
+    loaded = CLSGenClassifier.load(tmp_path / "saved").set_params(memory=tmp_path / "other")
+    loaded.predict_proba(["a third one"])
+    assert sum(file.is_file() for file in (tmp_path / "other").rglob("*")) == 1
 
 
 @pytest.mark.parametrize("memory", [3, "", True])

@@ -189,7 +189,10 @@ def test_saving_replaces_only_a_saved_classifier(saved, quick, data, tmp_path):
     clf = CLSGenClassifier(**{**quick, "random_state": 1}).fit(texts, labels)
     clf.save(saved)
     assert (CLSGenClassifier.load(saved).predict_proba(test) == clf.predict_proba(test)).all()
+    (saved / ".DS_Store").touch()  # where somebody looked at it on a Mac
+    clf.save(saved)
     (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / ".classifier").touch()
     (tmp_path / "mine" / "thesis.txt").write_text("dear")
     (tmp_path / "ours").mkdir()
     (tmp_path / "ours" / "tensors-of-mine.safetensors").touch()

@@ -126,4 +126,4 @@ class GenerationOnly(CLSGenClassifier):
         return learn(self, network, rows, classification_weight=0.0)
 
     def _logits(self, X: Any) -> np.ndarray:
-        return self._network.label_log_likelihoods(self._check_texts(X), self.verbose)
+        return self._ready().label_log_likelihoods(self._check_texts(X), self.verbose)
