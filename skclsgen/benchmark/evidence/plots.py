@@ -18,6 +18,9 @@ from .scores import Scored
 
 __all__ = ["draw_forest", "draw_reliability", "draw_roc", "draw_writing"]
 
+#: Of the best arms of each kind; none is like the joint model's red.
+OTHERS = ("tab:blue", "tab:orange", "tab:green", "tab:purple")
+
 
 def _save(figure: Figure, file: Path) -> None:
     figure.savefig(file, dpi=120)
@@ -59,6 +62,7 @@ def draw_roc(
     """Save ROC curves of each arm's first seed: the joint model and the best of each kind."""
     figure = Figure(figsize=(5.4, 5.2), layout="constrained")
     axes = figure.subplots()
+    axes.set_prop_cycle(color=OTHERS)
     for arm in _leaders(scored):
         seed, target, proba = _first(scored[arm].raw, cohorts)
         wrong, right, _ = roc_curve(target, proba)
@@ -83,6 +87,7 @@ def draw_reliability(
     figure = Figure(figsize=(9.4, 4.8), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for panel, kind in zip(panels, ("raw", "proba"), strict=True):
+        panel.set_prop_cycle(color=OTHERS)
         for arm in _leaders(scored):
             _, target, proba = _first(getattr(scored[arm], kind), cohorts)
             curve = reliability_curve(target, proba)
