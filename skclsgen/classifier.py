@@ -16,7 +16,7 @@ from .clones import FamilyOfClones
 from .exceptions import InvalidLabelsError
 from .explanation import Explanation, Explanations
 from .fitted import FittedNetwork
-from .fitting import learn, memory_folder, new_network
+from .fitting import learn, new_network
 from .holdout import check_validation_split
 from .inputs import TrainingRows
 from .labels import class_indices, label_words
@@ -500,5 +500,5 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
 
     def _ready(self) -> FittedNetwork:
         """Return the fitted network, which keeps things where the parameter says now."""
-        self._network.remember_in(memory_folder(self.memory))
+        self._network.remember_in(self.memory)
         return self._network

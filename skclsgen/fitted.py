@@ -6,12 +6,14 @@ machines with other hardware; the network is rebuilt when it is first needed.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -145,9 +147,6 @@ class FittedNetwork:
         Where the adapters are.
     lease : BaseLease, optional
         Keeps the base model loaded for a family of clones.
-    memory : str, optional
-        Folder where what is computed once about a text is kept. It belongs to the machine: saved
-        folders do without.
 
     Attributes
     ----------
@@ -163,13 +162,13 @@ class FittedNetwork:
         task: TaskSettings,
         lora: LoraSettings,
         lease: BaseLease | None = None,
-        memory: str | None = None,
     ) -> None:
         self.base = base
         self.task = task
         self.lora = lora
         self.lease = lease if lease is not None else BaseLease()
-        self.memory = memory
+        self._memory: str | None = None  # as it was named
+        self._folder: str | None = None  # where that is
         self.state: dict[str, torch.Tensor] | None = None
         self.fingerprint: str | None = None
         self._live: LiveNetwork | None = None
@@ -193,15 +192,20 @@ class FittedNetwork:
                 on_release(self)
             return live
 
-    def remember_in(self, folder: str | None) -> None:
-        """Keep what is computed once per text in another folder from now on; None is nowhere."""
+    def remember_in(self, memory: str | os.PathLike[str] | None) -> None:
+        """Keep what is computed once per text in this folder from now on; None is nowhere.
+
+        It belongs to the machine: saved classifiers do without. A relative path means what it
+        meant when it was first given.
+        """
+        named = None if memory is None else os.fspath(memory)
         with self._lock:
-            if folder == self.memory:
+            if named == self._memory:
                 return
-            self.memory = folder
-            live = self._live
-            if live is not None:
-                live.net.memory = None if folder is None else self._open_memory(folder, live.base)
+            self._memory = named
+            self._folder = None if named is None else str(Path(named).expanduser().absolute())
+            if self._live is not None:
+                self._live.net.memory = self._open_memory(self._live.base)
 
     @torch.inference_mode(False)  # what is kept here may be trained later
     def _build(self, verbose: int) -> LiveNetwork:
@@ -217,7 +221,7 @@ class FittedNetwork:
             )
         encoder = self.task.encoder(base)
         base.check_ids([*encoder.prefix_ids, *encoder.suffix_ids])  # a template has its own tokens
-        memory = None if self.memory is None else self._open_memory(self.memory, base)
+        memory = self._open_memory(base)
         verbalizers = encoder.verbalizers()
         net = DualHead(base, encoder.prefix_ids, verbalizers, self.lora, memory).eval()
         if self.state is not None:
@@ -229,12 +233,14 @@ class FittedNetwork:
         self.lease.base, self.lease.settings = base, self.base
         return LiveNetwork(base, encoder, net)
 
-    def _open_memory(self, folder: str, base: BaseModel) -> Memory:
-        """Return the memory of this base model, as it is run here."""
+    def _open_memory(self, base: BaseModel) -> Memory | None:
+        """Return the memory of this base model, as it is run here, if there is to be one."""
+        if self._folder is None:
+            return None
         settings = self.base.attn_implementation, str(self.base.quantization), str(base.dtype)
         place = base.device.type, torch.backends.cpu.get_cpu_capability()
         versions = __version__, torch.__version__, transformers.__version__
-        return Memory(folder, weights_digest(base.lm), [*settings, *place, *versions])
+        return Memory(self._folder, weights_digest(base.lm), [*settings, *place, *versions])
 
     def same_settings(self, other: FittedNetwork) -> bool:
         """Tell whether another network differs in its training only."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from numbers import Integral
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +24,7 @@ from .training import History, TrainingSettings, make_examples, train
 if TYPE_CHECKING:
     from .classifier import CLSGenClassifier
 
-__all__ = ["learn", "memory_folder", "new_network"]
+__all__ = ["learn", "new_network"]
 
 
 def new_network(
@@ -64,12 +62,9 @@ def new_network(
         layers = int(layers) if isinstance(layers, Integral) else float(layers)
     alpha = 2 * params.lora_r if params.lora_alpha is None else params.lora_alpha
     lora = LoraSettings(layers, int(params.lora_r), float(alpha), float(params.lora_dropout))
-    return FittedNetwork(base, task, lora, lease, memory_folder(params.memory))
-
-
-def memory_folder(memory: str | os.PathLike[str] | None) -> str | None:
-    """Return the folder that the parameter ``memory`` names, whatever the working directory."""
-    return None if memory is None else str(Path(memory).expanduser().absolute())
+    network = FittedNetwork(base, task, lora, lease)
+    network.remember_in(params.memory)
+    return network
 
 
 # Whatever mode the caller is in: a fit needs gradients, and tensors that may take part in them.

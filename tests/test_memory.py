@@ -130,6 +130,15 @@ def test_it_is_where_the_parameter_says_now(clf, tmp_path):
     assert sum(file.is_file() for file in (tmp_path / "other").rglob("*")) == 1
 
 
+def test_a_relative_folder_stays_where_it_was(clf, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    clf.set_params(memory="here").fit(TEXTS, Y)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    clf.predict_proba(["a further text"])
+    assert not any((tmp_path / "elsewhere").iterdir())
+
+
 @pytest.mark.parametrize("memory", [3, "", True])
 def test_no_path(clf, memory):
     with pytest.raises(ValueError, match=r"memory=.* must be the path of a folder"):
