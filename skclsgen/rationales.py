@@ -9,6 +9,7 @@ and a dropped row keeps its classification loss.
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any, Literal
 from tqdm.auto import tqdm
 
 from .backbone import BaseModel
+from .exceptions import FallbackWarning
 from .generation import batches_to_decode, decode, prefill_base
 from .inputs import TrainingRows, check_explanations
 from .memory import Memory
@@ -249,6 +251,8 @@ def choose_rationales(
             for candidate, text, label in zip(candidates, rows.texts, rows.labels, strict=True)
         ]
         reasons = [c if d is None else None for c, d in zip(candidates, dropped, strict=True)]
+        if callable(source) and any(candidates) and None not in dropped:
+            _warn_that_all_are_dropped(dropped)
     counts = []
     for index in range(len(label_words)):
         why = [d for label, d in zip(rows.labels, dropped, strict=True) if label == index]
@@ -257,6 +261,18 @@ def choose_rationales(
             {"rows": len(why), "kept": len(why) - sum(lost.values()), "dropped": dict(lost)}
         )
     return reasons, RationaleReport(name, counts)
+
+
+def _warn_that_all_are_dropped(dropped: Sequence[str | None]) -> None:
+    lost = ", ".join(f"{reason}: {count}" for reason, count in Counter(dropped).items())
+    warnings.warn(
+        f"none of the {len(dropped)} explanations that the callable rationales returned can be "
+        f"learnt from ({lost}), so explain will not be better than the base model; the filter "
+        "knows languages that put spaces between words. Pass explanations to fit, which are taken "
+        "as they are, or change the callable.",
+        FallbackWarning,
+        stacklevel=2,
+    )
 
 
 def _taught(

@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
 from skclsgen import CLSGenClassifier
-from skclsgen.exceptions import InvalidExplanationsError
+from skclsgen.exceptions import FallbackWarning, InvalidExplanationsError
 from skclsgen.randomness import seeded
 from skclsgen.rationales import filter_rationale
 
@@ -46,6 +46,14 @@ def test_a_teacher_writes_the_reasons_of_all_training_rows(quick, data):
     ]
     same = CLSGenClassifier(**quick, label_names=words).fit(texts, labels, explanations=written)
     assert clf.history_ == same.history_
+
+
+def test_a_teacher_whose_reasons_are_all_dropped_is_told_of(quick):
+    """The filter looks for words between spaces, which not all languages have."""
+    texts = ["请尽快退款给我", "谢谢你们的帮助"] * 3
+    clf = CLSGenClassifier(**quick | {"rationales": lambda texts, labels: texts})
+    with pytest.warns(FallbackWarning, match=r"none of the 6 explanations .* \(empty: 6\)"):
+        clf.fit(texts, ["urgent", "calm"] * 3)
 
 
 def test_what_it_writes_is_filtered(quick, data):
