@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import re
 from collections.abc import Sequence
@@ -19,8 +18,8 @@ from ..inputs import check_texts
 from ..labels import check_class_labels
 from ..parameters import Bound, check_number
 from ..randomness import draw_seed, seeded
-from ..text_estimator import TextClassifier
 from .cnn_network import ConvolutionalNetwork, batches, numbers, split, vocabulary
+from .network_classifier import NetworkClassifier
 from .regression import WORD_PATTERN
 
 __all__ = ["SentenceCNN"]
@@ -43,7 +42,7 @@ BOUNDS = {
 }
 
 
-class SentenceCNN(TextClassifier):
+class SentenceCNN(NetworkClassifier):
     """Kim's convolutional network over words, the variant with random embeddings (CNN-rand) [1]_.
 
     As in the paper: filters of three widths, their maxima over the text, dropout, a linear layer
@@ -304,10 +303,3 @@ class SentenceCNN(TextClassifier):
 
     def _words(self, text: str) -> list[str]:
         return re.findall(WORD_PATTERN, text.lower())[: self.max_words]
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        if "_network" in state:
-            # Opens on machines without this device; this one's stays where it is.
-            state["_network"] = copy.deepcopy(state["_network"]).cpu()
-        return state

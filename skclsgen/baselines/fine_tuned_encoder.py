@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 import tempfile
@@ -28,9 +27,9 @@ from ..model_source import quiet_transformers
 from ..packing import batches_by_length
 from ..parameters import Bound, check_number
 from ..randomness import draw_seed
-from ..text_estimator import TextClassifier
 from .columns import columns_of
 from .encoders import PLAIN_TEXT, Progress, check_packages, encoder_location, own_randomness
+from .network_classifier import NetworkClassifier
 
 __all__ = ["FineTunedEncoder"]
 
@@ -46,7 +45,7 @@ BOUNDS = {
 WARMUP = 0.1
 
 
-class FineTunedEncoder(TextClassifier):
+class FineTunedEncoder(NetworkClassifier):
     """A pretrained bidirectional encoder with a classification head, all weights tuned [1]_.
 
     Of records, the first column is read as one part of a pair and the others, joined, as the second
@@ -257,10 +256,3 @@ class FineTunedEncoder(TextClassifier):
                 proba[batch] = logits.cpu().double().softmax(dim=1).numpy()
                 bar.update(len(batch))
         return proba
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        if "_network" in state:
-            # Opens on machines without this device; this one's stays where it is.
-            state["_network"] = copy.deepcopy(state["_network"]).cpu()
-        return state
