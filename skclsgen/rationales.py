@@ -24,7 +24,7 @@ from .inputs import TrainingRows, check_explanations
 from .memory import Memory
 from .packed_model import PackedModel
 from .prompt import PromptEncoder
-from .wording import words
+from .wording import is_unspaced, terms
 
 __all__ = [
     "REASONS",
@@ -160,18 +160,18 @@ def filter_rationale(
     >>> filter_rationale("It is calm here.", "Power is out!", 0, ["urgent", "calm"])
     'other label'
     """
-    said = words(candidate or "")
+    said = terms(candidate or "")
     if len(said) < MIN_WORDS:
         return "empty"
     if len(set(said)) < MIN_DISTINCT * len(said):
         return "repetitive"
-    own = words(label_words[label])
+    own = terms(label_words[label])
     for other, name in enumerate(label_words):
-        foreign = [word for word in words(name) if word not in own]
+        foreign = [word for word in terms(name) if word not in own]
         if other != label and foreign and all(word in said for word in foreign):
             return "other label"
-    source = set(words(text))
-    long = [word for word in said if len(word) > 3]
+    source = set(terms(text))
+    long = [word for word in said if len(word) > 3 or is_unspaced(word)]
     if not long or sum(word in source for word in long) < MIN_GROUNDED * len(long):
         return "ungrounded"
     return None
@@ -267,9 +267,8 @@ def _warn_that_all_are_dropped(dropped: Sequence[str | None]) -> None:
     lost = ", ".join(f"{reason}: {count}" for reason, count in Counter(dropped).items())
     warnings.warn(
         f"none of the {len(dropped)} explanations that the callable rationales returned can be "
-        f"learnt from ({lost}), so explain will not be better than the base model; the filter "
-        "knows languages that put spaces between words. Pass explanations to fit, which are taken "
-        "as they are, or change the callable.",
+        f"learnt from ({lost}), so explain will not be better than the base model. Pass "
+        "explanations to fit, which are taken as they are, or change the callable.",
         FallbackWarning,
         stacklevel=2,
     )

@@ -1,13 +1,23 @@
-"""A text's words."""
+"""A text's words, and what of them is compared between texts."""
 
 from __future__ import annotations
 
-import re
+from itertools import pairwise
 
-__all__ = ["words"]
+import regex  # its \w, unlike the standard library's, knows vowel signs, and it knows scripts
+
+__all__ = ["is_unspaced", "terms", "words"]
 
 # Hyphens and apostrophes bind: "non-toxic" does not name the label "toxic".
-_WORD = re.compile(r"\w+(?:[-']\w+)*")
+_WORD = regex.compile(r"\w+(?:[-']\w+)*")
+
+#: A character, with its marks, of the scripts that put no spaces between words, or few.
+_UNSPACED = (
+    r"[\p{Han}\p{Hangul}\p{scx=Hiragana}\p{scx=Katakana}"
+    r"\p{Khmer}\p{Lao}\p{Myanmar}\p{Thai}]\p{M}*"
+)
+_CHARACTER = regex.compile(_UNSPACED)
+_RUN = regex.compile(rf"(?:{_UNSPACED})+|(?:(?!{_UNSPACED}).)+")
 
 
 def words(text: str) -> list[str]:
@@ -19,3 +29,38 @@ def words(text: str) -> list[str]:
     ["it's", 'a', 'non-toxic', 'thing']
     """
     return _WORD.findall(text.casefold().replace("\u2019", "'"))
+
+
+def terms(text: str) -> list[str]:
+    """Return what of a text is looked for in another: its words, whatever the script.
+
+    Where a script does not tell where words end, pairs of neighbouring characters stand for them,
+    as is usual in search without a dictionary [1]_.
+
+    References
+    ----------
+    .. [1] Kwok, "Comparing representations in Chinese information retrieval", 1997,
+       https://doi.org/10.1145/258525.258531
+
+    Examples
+    --------
+    >>> terms("Power is out: 停电了")
+    ['power', 'is', 'out', '停电', '电了']
+    """
+    return [term for word in words(text) for run in _RUN.findall(word) for term in _cut(run)]
+
+
+def _cut(run: str) -> list[str]:
+    characters = _CHARACTER.findall(run)
+    return ["".join(pair) for pair in pairwise(characters)] or [run]
+
+
+def is_unspaced(term: str) -> bool:
+    """Whether a term is of a script without spaces, where few characters say much.
+
+    Examples
+    --------
+    >>> is_unspaced("停电"), is_unspaced("power")
+    (True, False)
+    """
+    return _CHARACTER.match(term) is not None

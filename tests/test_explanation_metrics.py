@@ -134,6 +134,8 @@ def test_groundedness_counts_content_words():
     assert groundedness("The man rides a bike in 2019", "A MAN rides, 2019") == pytest.approx(2 / 3)
     assert np.isnan(groundedness("it's he", "it's he, here"))
     assert groundedness("the patient's leg", "the patient\u2019s arm") == 1
+    assert groundedness("停电很久", "昨晚停电了很久") == pytest.approx(2 / 3)
+    assert groundedness("कल बिजली", "आज बिजली") == 1
 
 
 def test_groundedness_is_held_against_other_sources():

@@ -34,6 +34,30 @@ def test_labels_that_share_words_are_told_apart():
     assert filter_rationale("The claim is not right here.", text, 0, words) == "other label"
 
 
+@pytest.mark.parametrize(
+    ("text", "good", "bad", "label", "other"),
+    [
+        (
+            "昨晚停电了。请尽快派人来修。",
+            '它说"昨晚停电了"。',
+            "服务态度非常令人失望。",
+            "紧急",
+            "普通",
+        ),
+        ("停電を直してください。", "「停電を直して」とある。", "親切でした。", "緊急", "通常"),
+        ("정전이라 빨리 와 주세요.", '"빨리 와 주세요"라고 함.', "매우 친절했다.", "긴급", "보통"),
+        ("ไฟดับตั้งแต่เมื่อคืน ช่วยมาด่วน", "บอกว่าไฟดับ ช่วยมาด่วน", "พนักงานบริการแย่มาก", "เร่งรีบ", "ปกติ"),
+        ("कल रात से बिजली नहीं है", "कहता है बिजली नहीं है", "सेवा बहुत खराब लगी", "तत्काल", "सामान्य"),
+    ],
+)
+def test_every_script_has_words(text, good, bad, label, other):
+    """Also those without spaces between words, and those with vowel signs."""
+    assert filter_rationale(good, text, 0, [label, other]) is None
+    assert filter_rationale(f"{good} {other}", text, 0, [label, other]) == "other label"
+    assert filter_rationale(f"{good} {other}", text, 1, [label, other]) is None
+    assert filter_rationale(bad, text, 0, [label, other]) == "ungrounded"
+
+
 def test_hyphenated_labels_are_not_taken_for_their_parts():
     words = ["non-toxic", "toxic"]
     text = "You are kind and clearly helpful."

@@ -49,10 +49,11 @@ def test_a_teacher_writes_the_reasons_of_all_training_rows(quick, data):
 
 
 def test_a_teacher_whose_reasons_are_all_dropped_is_told_of(quick):
-    """The filter looks for words between spaces, which not all languages have."""
+    """As those in another language than the texts are."""
     texts = ["请尽快退款给我", "谢谢你们的帮助"] * 3
-    clf = CLSGenClassifier(**quick | {"rationales": lambda texts, labels: texts})
-    with pytest.warns(FallbackWarning, match=r"none of the 6 explanations .* \(empty: 6\)"):
+    translated = ["Asks for money back, soon", "Thanks people who helped"] * 3
+    clf = CLSGenClassifier(**quick | {"rationales": lambda texts, labels: translated})
+    with pytest.warns(FallbackWarning, match=r"none of the 6 explanations .* \(ungrounded: 6\)"):
         clf.fit(texts, ["urgent", "calm"] * 3)
 
 

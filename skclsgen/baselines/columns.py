@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..inputs import check_texts, column_names
 from ..text_estimator import TextEstimator
-from ..wording import words
+from ..wording import terms
 
 __all__ = ["EachColumn", "overlap_names", "word_overlap"]
 
@@ -154,7 +154,7 @@ def word_overlap(X: Any) -> np.ndarray:
     >>> word_overlap(pd.DataFrame({"claim": ["Rest helps."], "source": ["It helps to rest."]}))
     array([[1. , 0.5]])
     """
-    said = [[set(words(cell)) for cell in column] for column in columns_of(X, check_texts(X))]
+    said = [[set(terms(cell)) for cell in column] for column in columns_of(X, check_texts(X))]
     shares = [
         [len(a & b) / max(1, len(a)) for a, b in zip(own, other, strict=True)]
         for own, other in permutations(said, 2)

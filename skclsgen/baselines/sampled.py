@@ -13,7 +13,7 @@ from ..backbone import DEFAULT_MODEL
 from ..metrics.alignment import stated_label
 from ..parameters import Bound, check_number
 from ..randomness import draw_seed
-from ..wording import words
+from ..wording import terms
 from .examples import PARAGRAPH
 from .few_shot import FewShotClassifier
 
@@ -240,7 +240,7 @@ def meanings(replies: Sequence[tuple[int, str]]) -> list[list[int]]:
     [[0, 2], [1]]
     """
     groups: list[list[int]] = []
-    sets = [set(words(text)) for _, text in replies]
+    sets = [set(terms(text)) for _, text in replies]
     for number, (label, _) in enumerate(replies):
         for group in groups:
             first = group[0]

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import regex
 from sklearn.utils import check_random_state
 
-from ..wording import words
+from ..wording import is_unspaced, terms
 
 __all__ = ["groundedness", "groundedness_against_null", "groundedness_lift"]
 
 #: Shorter words are mostly grammar.
 _LETTERS = 4
+_LETTER = regex.compile(r"[\p{L}\p{M}]")  # vowel signs count
 
 
 def groundedness(explanation: str, source: str) -> float:
     """Share of an explanation's content words that stand in its source.
 
-    Content words have four letters or more, or a digit.
+    Content words have four letters or more, or a digit. In scripts without spaces, pairs of
+    characters are words.
 
     Parameters
     ----------
@@ -34,7 +37,7 @@ def groundedness(explanation: str, source: str) -> float:
     >>> groundedness("Smoke is rising quickly", "Smoke keeps rising")
     0.6666666666666666
     """
-    return _share(_content(explanation), set(words(source)))
+    return _share(_content(explanation), set(terms(source)))
 
 
 def groundedness_lift(
@@ -131,7 +134,7 @@ def _own_and_null(
             "at least two."
         )
     said = [_content(explanation) for explanation in explanations]
-    met = [set(words(source)) for source in sources]
+    met = [set(terms(source)) for source in sources]
     # Another row's source: 1 to rows - 1 places further on.
     steps = check_random_state(random_state).randint(1, rows, size=(rows, repeats))
     own = np.array([_share(said[row], met[row]) for row in range(rows)])
@@ -146,9 +149,11 @@ def _own_and_null(
 
 def _content(text: str) -> list[str]:
     return [
-        word
-        for word in words(text)
-        if sum(map(str.isalpha, word)) >= _LETTERS or any(map(str.isdigit, word))
+        term
+        for term in terms(text)
+        if len(_LETTER.findall(term)) >= _LETTERS
+        or any(map(str.isdigit, term))
+        or is_unspaced(term)
     ]
 
 
