@@ -30,6 +30,7 @@ from transformers import (
 from .exceptions import UnsupportedModelError
 from .grouped_attention import grouped_attention, make_plan
 from .module_tree import Skip, decoder_layers, share_weights
+from .out_of_memory import is_out_of_memory
 from .packing import PackedRows
 from .row_attention import plain_attention, row_by_row
 from .varlen_attention import make_layout, varlen_attention, varlen_works
@@ -200,9 +201,9 @@ def can_pack(lm: PreTrainedModel) -> bool:
                 cache=cache,
                 use_cache=True,
             ).last_hidden_state[0]
-    except torch.OutOfMemoryError:
-        raise  # it says nothing about the model
     except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         logger.info("running packed rows failed: %s", error)
         return False
     if _has_window(config) and not any(windows):

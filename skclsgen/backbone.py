@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import threading
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from accelerate.utils.memory import clear_device_cache
 from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
@@ -212,9 +212,7 @@ def release_memory() -> None:
         base.trunk_cache.clear()
     _loaded.clear()
     forget_rows()
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    clear_device_cache(garbage_collection=True)
 
 
 def load_base_model(
@@ -311,6 +309,11 @@ def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype
             raise ValueError(
                 f"dtype={dtype!r} is not a floating-point type to compute in; use 'auto', "
                 "'float32', 'bfloat16', 'float16' or 'float64'."
+            )
+        if named == torch.float64 and device.type == "mps":
+            raise ValueError(
+                "dtype='float64' is not available on device='mps', Apple's GPUs; use 'float32', or "
+                "device='cpu'."
             )
         return cast(torch.dtype, named)
     if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):

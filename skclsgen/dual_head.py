@@ -17,6 +17,7 @@ from .exceptions import BaseModelMismatchError, FallbackWarning
 from .lora import LoraSettings, add_adapters, n_adapted_layers
 from .memory import Memory
 from .module_tree import Inject, Skip, Tap, decoder_layers, share_weights
+from .out_of_memory import is_out_of_memory
 from .packed_model import Caches, PackedModel
 from .packing import TOKEN_MULTIPLE, PackedRows
 
@@ -131,9 +132,9 @@ class DualHead(PackedModel):
             with torch.no_grad():
                 parts, _ = self.hidden_states(rows, self.trunk_states(rows)[0])
                 whole, _ = self.hidden_states(rows)
-        except torch.OutOfMemoryError:
-            raise  # it says nothing about the model
         except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
             logger.info("running the halves failed: %s", error)
             return False
         return torch.equal(parts, whole)

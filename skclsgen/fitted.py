@@ -30,6 +30,7 @@ from .labels import warn_of_labels_alike
 from .likelihood import choice_log_likelihoods
 from .lora import LoraSettings
 from .memory import Memory, weights_digest
+from .out_of_memory import is_out_of_memory
 from .packing import batches_by_length
 from .prompt import PromptEncoder
 from .randomness import seeded
@@ -392,9 +393,10 @@ def _bar(total: int, what: str, verbose: int) -> Iterator[tqdm[Any]]:
     try:
         with tqdm(total=total, desc=what, unit="text", disable=verbose < 1) as bar:
             yield bar
-    except torch.OutOfMemoryError as error:
-        error.add_note(
-            f"{what} {total} texts needs more memory than is free; pass fewer texts at a time, "
-            "lower max_length, or let go of other models with skclsgen.release_memory()."
-        )
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            error.add_note(
+                f"{what} {total} texts needs more memory than is free; pass fewer texts at a time, "
+                "lower max_length, or let go of other models with skclsgen.release_memory()."
+            )
         raise

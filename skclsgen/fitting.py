@@ -15,6 +15,7 @@ from .fitted import BaseModelSettings, FittedNetwork, LiveNetwork, TaskSettings
 from .holdout import hold_out
 from .inputs import TrainingRows
 from .lora import LoraSettings
+from .out_of_memory import is_out_of_memory
 from .parameters import model_location
 from .prompt import default_instruction
 from .randomness import draw_seed, seeded
@@ -127,7 +128,7 @@ def learn(
         network.keep_state(live)
     except BaseException as error:
         network.release()
-        if isinstance(error, torch.OutOfMemoryError):
+        if is_out_of_memory(error):
             error.add_note(
                 "the fit needs more memory than is free; lower batch_size or max_length, choose a "
                 "smaller model or quantization='4bit', or let go of other models with "

@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from .exceptions import UnsupportedModelError
+from .out_of_memory import is_out_of_memory
 
 __all__ = ["LogitShape"]
 
@@ -90,9 +91,9 @@ class LogitShape:
             expected = lm(input_ids=ids).logits[0]
             states = lm.get_decoder()(input_ids=ids).last_hidden_state[0]
             found = self.apply(lm.get_output_embeddings()(states))[0]
-        except torch.OutOfMemoryError:
-            raise
         except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
             logger.info("trying %s failed, which will be told where it is used: %s", name, error)
             return
         tolerance = torch.finfo(expected.dtype).eps ** 0.5

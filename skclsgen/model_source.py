@@ -55,7 +55,6 @@ EMBEDDED_MODELS = {
 #: Seconds to wait for the Hub before it counts as unreachable.
 HUB_TIMEOUT = 3.0
 
-WEIGHT_FILES = "*.safetensors"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
@@ -75,8 +74,8 @@ class BaseModelInfo:
         Commit of the Hub snapshot, ``None`` elsewhere.
     fingerprint : str
         SHA-256 that identifies the weights and the tokenizer: of the whole GGUF file, or of the
-        configuration, the tokenizer's vocabulary, and each weight file's name, size, and 4 KiB of
-        every mebibyte.
+        configuration, the tokenizer's vocabulary, and the name, size, and 4 KiB of every mebibyte
+        of each file of weights that is loaded.
     """
 
     model: str
@@ -169,13 +168,27 @@ def _hub_snapshot(name: str, revision: str | None) -> Path | None:
 
 def _is_complete(folder: Path) -> bool:
     """Tell a whole snapshot from an interrupted download."""
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
-        return False
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
+    weights = _weight_files(folder)
+    return (
+        any((folder / name).is_file() for name in TOKENIZER_FILES)
+        and bool(weights)
+        and all(file.is_file() for file in weights)
+    )
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """Files that transformers loads, present or not; a folder may have the weights in others, too.
+
+    Mistral's, for one, have all of them a second time as ``consolidated.safetensors``.
+    """
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if whole.is_file():
+        return [whole]
+    # A file that is no index is for transformers to complain about.
+    with contextlib.suppress(OSError, ValueError, LookupError):
         shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        return all((folder / shard).is_file() for shard in shards)
-    return any(folder.glob(WEIGHT_FILES))
+        return [folder / shard for shard in sorted(shards)]
+    return sorted(folder.glob("*.safetensors"))
 
 
 def _embedded_file(name: str) -> Path | None:
@@ -198,6 +211,8 @@ def _download(name: str, revision: str | None) -> Path:
                     name,
                     revision=revision,
                     allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"],
+                    # Weights once more, in other formats' names and other formats' folders.
+                    ignore_patterns=["consolidated*.safetensors", "*/*.safetensors"],
                 )
             )
         except GatedRepoError:
@@ -246,7 +261,7 @@ def _folder_info(name: str, source: str, folder: Path, revision: str | None) -> 
             "save_pretrained wrote, or a GGUF file itself."
         )
     digest = hashlib.sha256(config.read_bytes())
-    for file in sorted(folder.glob(WEIGHT_FILES)):
+    for file in filter(Path.is_file, _weight_files(folder)):
         status = file.stat()
         digest.update(f"{file.name}:{status.st_size}".encode())
         digest.update(_sampled(file, status.st_size, status.st_mtime_ns))

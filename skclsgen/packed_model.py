@@ -14,6 +14,7 @@ from .attention import NAME, packed
 from .backbone import BaseModel
 from .exceptions import UnsupportedModelError
 from .module_tree import keys_and_values, share_weights
+from .out_of_memory import is_out_of_memory
 from .packing import PackedRows, Row
 from .roomy_cache import roomy_cache
 from .token_loss import frozen_head_kl, frozen_head_nll, log_proba
@@ -56,9 +57,11 @@ class PackedModel(nn.Module):
         try:
             self._prefix = self._prefix_keys_and_values()
             self._try_a_step()
-        except (torch.OutOfMemoryError, UnsupportedModelError):
+        except UnsupportedModelError:
             raise
         except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
             raise UnsupportedModelError(
                 f"model={base.info.model!r} cannot go on from keys and values that were kept "
                 f"({type(error).__name__}: {error}); use a causal decoder with attention in every "

@@ -148,6 +148,8 @@ def test_dtype_and_device_resolve():
     assert resolve_dtype("auto", cpu) in (torch.float32, torch.bfloat16)
     with pytest.raises(ValueError, match="dtype='int8' is not a floating-point type"):
         resolve_dtype("int8", cpu)
+    with pytest.raises(ValueError, match="'float64' is not available on device='mps'"):
+        resolve_dtype("float64", torch.device("mps"))
 
 
 def test_nothing_is_printed_at_verbose_0(quick, data, capfd):

@@ -16,6 +16,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import filter_repo_objects
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from skclsgen import CLSGenClassifier, model_source, release_memory
@@ -84,7 +85,8 @@ def test_among_several_places_the_wanted_model_is_taken(tiny, tmp_path, monkeypa
 def test_interrupted_download_does_not_count(tiny, tmp_path, monkeypatch):
     folder = tmp_path / "partial"
     shutil.copytree(tiny, folder)
-    index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     hub_cache(tmp_path, monkeypatch, folder, DEFAULT_MODEL)
     assert find_base_model(DEFAULT_MODEL).source == "embedded"
@@ -142,9 +144,21 @@ def test_a_model_of_the_hub_is_downloaded_at_its_revision(tiny, tmp_path, monkey
         model_source.HfApi, "model_info", lambda self, name, **more: asked.append((name, more))
     )
 
-    def download(name, revision, allow_patterns):
+    def download(name, revision, allow_patterns, ignore_patterns):
         asked.append((name, revision))
-        assert not any("bin" in pattern or "py" in pattern for pattern in allow_patterns)
+        files = [
+            "config.json",
+            "tokenizer.model",
+            "model-00001-of-00002.safetensors",
+            "consolidated.00.safetensors",
+            "vae/model.safetensors",
+            "pytorch_model.bin",
+            "modeling.py",
+        ]
+        wanted = filter_repo_objects(
+            files, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns
+        )
+        assert list(wanted) == files[:3]
         return shutil.copytree(tiny, tmp_path / commit)
 
     monkeypatch.setattr(model_source, "snapshot_download", download)
@@ -206,6 +220,30 @@ def test_fingerprint_follows_the_tokenizer_and_not_its_template(tiny, tmp_path):
     tokenizer["normalizer"] = {"type": "Lowercase"}
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     assert find_base_model(folder).fingerprint != before
+
+
+@pytest.mark.parametrize(("largest", "several"), [("1GB", False), ("100KB", True)])
+def test_fingerprint_leaves_out_weights_that_are_not_loaded(tiny, tmp_path, largest, several):
+    folder = shutil.copytree(tiny, tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    AutoModelForCausalLM.from_pretrained(tiny).save_pretrained(folder, max_shard_size=largest)
+    loaded = sorted(folder.glob("*.safetensors"))
+    assert (len(loaded) > 1) == several
+    before = find_base_model(folder).fingerprint
+    shutil.copy(loaded[-1], folder / "consolidated.safetensors")
+    assert find_base_model(folder).fingerprint == before
+    load_base_model(folder)
+    loaded[-1].write_bytes(b"other")
+    assert find_base_model(folder).fingerprint != before
+
+
+@pytest.mark.parametrize("content", ["{", "{}"])
+def test_what_is_no_index_is_told_of(tiny, tmp_path, content):
+    folder = shutil.copytree(tiny, tmp_path / "model")
+    (folder / "model.safetensors").rename(folder / "weights.safetensors")
+    (folder / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(UnsupportedModelError, match="could not be loaded as a causal"):
+        load_base_model(folder)
 
 
 @pytest.mark.parametrize("name", ["tokenizer.model", "vocab.json", "merges.txt"])
