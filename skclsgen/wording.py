@@ -9,6 +9,7 @@ import regex  # its \w, unlike the standard library's, knows vowel signs, and it
 __all__ = ["is_unspaced", "terms", "words"]
 
 # Hyphens and apostrophes bind: "non-toxic" does not name the label "toxic".
+_PLAIN = str.maketrans("\u2019\u2010\u2011", "'--")
 _WORD = regex.compile(r"\w+(?:[-']\w+)*")
 
 #: A character, with its marks, of the scripts that put no spaces between words, or few.
@@ -21,14 +22,16 @@ _RUN = regex.compile(rf"(?:{_UNSPACED})+|(?:(?!{_UNSPACED}).)+")
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text in lower case, without punctuation; apostrophes are straight.
+    """Return the words of a text in lower case, without punctuation.
+
+    Apostrophes are straight and hyphens ASCII's, whatever a text has.
 
     Examples
     --------
     >>> words("It's a Non-toxic thing.")
     ["it's", 'a', 'non-toxic', 'thing']
     """
-    return _WORD.findall(text.casefold().replace("\u2019", "'"))
+    return _WORD.findall(text.casefold().translate(_PLAIN))
 
 
 def terms(text: str) -> list[str]:

@@ -62,6 +62,9 @@ def test_a_label_that_is_a_denial_denies_nothing():
 def test_labels_are_whole_words():
     assert stated_label("a non-toxic thing", ["toxic", "fine"]) is None
     assert stated_label("credit", ["red", "blue"]) is None
+    for hyphen in "-\u2010\u2011":
+        assert stated_label(f"It is non{hyphen}toxic.", ["toxic", "non-toxic"]) == 1
+        assert mask_labels(f"It is non{hyphen}toxic.", ["toxic", "fine"]) == "It is ...."
     assert stated_label("red!", ["red", "blue"]) == 0
 
 
@@ -214,6 +217,13 @@ def test_words_of_any_array_are_words():
         ("C++, because of templates.", ["C", "C++"], 1),
         ("It is plain C.", ["C", "C++"], 0),
         ("A smile: :)", [":(", ":)"], 1),
+        ("It is >50.", ["<50", ">50"], 1),
+        (">1 year. Because", ["<1 year", ">1 year"], 1),
+        ("It is C#.", ["C", "C#"], 1),
+        ("It is C.", ["C", "C#"], 0),
+        ("#1", ["1", "#1"], 1),
+        ("**1**", ["1", "2"], 0),
+        ("a", ["A", "a"], None),
     ],
 )
 def test_labels_that_differ_in_signs_alone(reply, labels, stated):

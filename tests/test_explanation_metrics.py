@@ -115,6 +115,10 @@ def test_reading_ease_worked_by_hand():
     # A decimal ends no sentence: seven words of one syllable.
     dose = flesch_reading_ease("She took 7.5 mg at home.")
     assert dose == pytest.approx(206.835 - 1.015 * 7 - 84.6)
+    # Two syllables each, and one each.
+    for words, syllables in (("carried agreed indeed", 2), ("used walked played", 1)):
+        ease = 206.835 - 1.015 * 3 - 84.6 * syllables
+        assert flesch_reading_ease(words) == pytest.approx(ease)
     easy, hard = "The cat sat. It slept.", "Institutional heterogeneity necessitates evaluation."
     assert flesch_reading_ease(easy) > 80 > 0 > flesch_reading_ease(hard)
 

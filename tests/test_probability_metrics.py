@@ -151,3 +151,7 @@ def test_temperature_where_there_is_nothing_to_learn():
         fit_temperature([1], [0.9, 0.1])
     with pytest.raises(ValueError, match="outside"):
         apply_temperature([-0.1], 2.0)
+    with pytest.raises(ValueError, match="class 1, or of every class"):
+        apply_temperature([[0.2], [0.9]], 2.0)
+    with pytest.raises(ValueError, match=r"sums to 1\.8 in row 1"):
+        apply_temperature([[0.1, 0.9], [0.9, 0.9]], 2.0)

@@ -133,6 +133,18 @@ def test_clustered_variance_agrees_with_the_clustered_bootstrap():
     assert (low, high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.01)
 
 
+def test_delong_is_not_taken_in_by_rounding():
+    for pairs in range(2, 40):  # each group's positive and negative rows cancel, nearly or exactly
+        found = auroc_interval([0, 1] * pairs, range(2 * pairs), groups=np.repeat(range(pairs), 2))
+        assert found[0] == pytest.approx(found[1]) == pytest.approx(found[2])
+    rows = 100_000
+    y, one = np.tile([0, 1], rows), np.arange(2.0 * rows)
+    other = one.copy()
+    other[:80] = one[:80].reshape(-1, 2)[:, ::-1].ravel()  # a few neighbours exchanged
+    assert delong_test(y, one, other).p_value < 1e-5
+    assert delong_test(y, one, 3 * one + 1).p_value == 1
+
+
 def test_delong_rarely_finds_what_is_not_there():
     found = []
     for seed in range(200):
@@ -250,6 +262,13 @@ def test_non_inferiority_is_students():
     assert copies.p_value == pytest.approx(expected)
     with pytest.raises(ValueError, match="a margin above 0"):
         non_inferior(rises, 0.0)
+
+
+@pytest.mark.parametrize("margin", [0.05, 0.1, 0.3])
+def test_a_rise_by_the_margin_is_not_below_it(margin):
+    for rows in range(2, 60):
+        assert non_inferior([margin] * rows, margin).p_value == 1
+        assert non_inferior([margin / 2] * rows, margin).p_value == 0
 
 
 def test_holm_worked_by_hand():

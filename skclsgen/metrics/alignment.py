@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ _BETWEEN = re.compile(r"[\s=|]+")
 _ENDINGS = ("ations", "ation", "ments", "ment", "ions", "ory", "ion", "ing", "ed", "es", "e", "s")
 #: What makes a label's word its opposite.
 _DENYING = "un|non|dis|mis|in|im"
+#: ASCII's, Unicode's, and the one that does not break.
+_HYPHEN = "[-\u2010\u2011]"
 #: Letters of a word that an ending must leave; shorter stems have too many strangers.
 _STEM = 5
 
@@ -45,8 +48,8 @@ def stated_label(reply: str, label_words: Sequence[str]) -> int | None:
     are part of another's ("supported", "not supported"), the longer name counts. A label that is
     denied within a clause ("it is not supported" where the other label is "unsupported") is not
     named: which of the others holds instead is for the reader to guess. Where labels have digits
-    or differ in signs alone ("1" and "-1", "C" and "C++"), signs within and around words count too,
-    but for a sentence's own.
+    or differ in signs alone ("1" and "-1", "C" and "C++"), signs within and around words count too;
+    those that sentences have, where labels cannot be told apart without them ("<5" and ">5").
 
     Parameters
     ----------
@@ -57,7 +60,7 @@ def stated_label(reply: str, label_words: Sequence[str]) -> int | None:
     Returns
     -------
     int or None
-        Index of the label; None if none or several are named.
+        Index of the label; None if none or several are named, or labels differ in case alone.
 
     Examples
     --------
@@ -70,9 +73,9 @@ def stated_label(reply: str, label_words: Sequence[str]) -> int | None:
     >>> stated_label("It is not routine. Urgent.", ["urgent", "routine"])
     0
     """
-    # Of "0.95" words would make a 0 and a 95.
-    plain = _told_apart(map(words, label_words)) and not re.search(r"\d", " ".join(label_words))
-    cut = words if plain else _words_and_signs
+    cut = _cut_for(label_words)
+    if cut is None:
+        return None
     said: list[str] = []
     begins: list[int] = []  # where each word's clause does
     for clause in map(cut, _CLAUSE_END.split(reply)):
@@ -96,14 +99,30 @@ def stated_label(reply: str, label_words: Sequence[str]) -> int | None:
     return found[0] if len(set(found)) == 1 else None
 
 
-def _told_apart(names: Iterable[list[str]]) -> bool:
-    seen = list(map(tuple, names))
-    return all(seen) and len(set(seen)) == len(seen)
+def _cut_for(label_words: Sequence[str]) -> Callable[[str], list[str]] | None:
+    """Return what cuts a text into words by which all labels can be told apart, if anything does.
+
+    The fewer signs count, the better: those that stand around a word may be its sentence's.
+    """
+    whole = "".join(label_words)
+    own = "".join(sign for sign in _SENTENCE_SIGNS if sign not in whole)
+    ways: list[Callable[[str], list[str]]] = [
+        partial(_words_and_signs, around=_SENTENCE_SIGNS),
+        partial(_words_and_signs, around=own),
+    ]
+    if not re.search(r"\d", whole):  # of "0.95" words would make a 0 and a 95
+        ways.insert(0, words)
+    return next((cut for cut in ways if _told_apart([cut(name) for name in label_words])), None)
 
 
-def _words_and_signs(text: str) -> list[str]:
+def _told_apart(names: Sequence[list[str]]) -> bool:
+    return all(names) and len(set(map(tuple, names))) == len(names)
+
+
+def _words_and_signs(text: str, around: str) -> list[str]:
+    """Words between blanks, without the signs ``around`` them."""
     cut = filter(None, _BETWEEN.split(text.casefold()))
-    return [word.strip(_SENTENCE_SIGNS) or word for word in cut]
+    return [word.strip(around) or word for word in cut]
 
 
 def _denies(word: str) -> bool:
@@ -141,12 +160,14 @@ def mask_labels(text: str, label_words: Sequence[str], mask: str = "...") -> str
         parts = name.split()
         if len(parts) == 1:
             stem = _stem(parts[0])
-            patterns.append(re.escape(stem) + (r"\w*(?:-\w+)*" if len(stem) >= _STEM else ""))
+            patterns.append(
+                re.escape(stem) + (rf"\w*(?:{_HYPHEN}\w+)*" if len(stem) >= _STEM else "")
+            )
         elif parts:
             patterns.append(r"\s+".join(map(re.escape, parts)))
     if not patterns:
         return text
-    whole = rf"(?<!\w)(?:\w+-)*(?:{_DENYING})?(?:" + "|".join(patterns) + r")(?!\w)"
+    whole = rf"(?<!\w)(?:\w+{_HYPHEN})*(?:{_DENYING})?(?:" + "|".join(patterns) + r")(?!\w)"
     return re.sub(whole, lambda _: mask, text, flags=re.IGNORECASE)
 
 

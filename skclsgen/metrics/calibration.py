@@ -316,7 +316,7 @@ def _log_proba(proba: Any) -> np.ndarray:
     found = np.asarray(proba, dtype=float)
     if found.ndim == 1:
         found = np.column_stack([1 - found, found])
-    if found.ndim != 2:
+    if found.ndim != 2 or found.shape[1] < 2:
         raise ValueError(
             f"proba has the shape {np.shape(proba)}; pass probabilities of class 1, or of every "
             "class, one row per text."
@@ -324,5 +324,11 @@ def _log_proba(proba: Any) -> np.ndarray:
     outside = found[~((found >= 0) & (found <= 1))]
     if len(outside):
         raise ValueError(f"proba holds {outside[0]}, which is outside [0, 1]; pass probabilities.")
+    astray = np.flatnonzero(abs(found.sum(axis=1) - 1) > 1e-3)
+    if len(astray):
+        raise ValueError(
+            f"proba sums to {found[astray[0]].sum():.3g} in row {astray[0]}; pass probabilities of "
+            "all classes."
+        )
     logs: np.ndarray = np.log(found.clip(min=NEAREST))
     return logs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,10 @@ from .significance import Comparison
 from .targets import check_binary, check_groups, check_level
 
 __all__ = ["auroc_interval", "delong_test"]
+
+#: A variance up to this share of what it is the difference of is rounding, and so is one up to this
+#: size: two neighbours exchanged among ten million rows make a larger one.
+RELATIVE, ABSOLUTE = 1e-13, 1e-29
 
 
 def auroc_interval(
@@ -56,13 +61,12 @@ def auroc_interval(
     (0.778, True)
     """
     check_level(level)
-    aurocs, covariance = _delong(y_true, [proba], groups)
-    if covariance is None:
-        return float(aurocs[0]), 0.0, 1.0
-    auroc, deviation = float(aurocs[0]), float(np.sqrt(covariance[0, 0]))
-    if auroc in (0.0, 1.0) or not deviation:
+    (auroc,), variance = _delong(y_true, [proba], groups)
+    if variance is None:
+        return auroc, 0.0, 1.0
+    if auroc in (0.0, 1.0) or not variance:
         return auroc, auroc, auroc
-    half = norm.ppf((1 + level) / 2) * deviation / (auroc * (1 - auroc))
+    half = norm.ppf((1 + level) / 2) * variance**0.5 / (auroc * (1 - auroc))
     return auroc, float(expit(logit(auroc) - half)), float(expit(logit(auroc) + half))
 
 
@@ -103,12 +107,11 @@ def delong_test(
     (0.25, True)
     """
     check_level(level)
-    aurocs, covariance = _delong(y_true, [proba_a, proba_b], groups)
-    difference = float(aurocs[0] - aurocs[1])
-    if covariance is None:
+    (auroc_a, auroc_b), variance = _delong(y_true, [proba_a, proba_b], groups)
+    difference = auroc_a - auroc_b
+    if variance is None:
         return Comparison(difference, -1.0, 1.0, float("nan"))
-    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    if variance <= 1e-18:  # what is left is rounding
+    if not variance:
         if abs(difference) < 1e-9:  # the same order of rows
             return Comparison(difference, difference, difference, 1.0)
         # Perfect against constant, or the like: no spread from which to tell what chance does.
@@ -119,37 +122,35 @@ def delong_test(
     return Comparison(difference, difference - half, difference + half, p_value)
 
 
-def _delong(y_true: Any, scores: list[Any], groups: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """AUROC of each set of scores and their covariance, shapes (k,) and (k, k).
+def _delong(y_true: Any, scores: Sequence[Any], groups: Any) -> tuple[list[float], float | None]:
+    """AUROC of one or two sets of scores, and the variance of it, or of the first minus the second.
 
-    There is no covariance where a class has a single row, or all its rows are of one group.
+    There is no variance where a class has a single row, or all its rows are of one group.
     """
-    placed = []
+    aurocs, placed = [], []
     for own in scores:
         y, found = check_binary(y_true, own, both=True, unit=False)
-        placed.append(_placements(y == 1, found))
+        placements = _placements(y == 1, found)
+        aurocs.append(float(placements[y == 1].mean()))
+        placed.append(placements - aurocs[-1])
+    # Subtracted here, row by row, where what both have in common cancels exactly.
+    centred = placed[0] - placed[1] if len(placed) > 1 else placed[0]
     positive = y == 1
     group = check_groups(groups, len(y))
-    ones, zeros = positive.sum(), (~positive).sum()
-    aurocs = np.array([own[positive].mean() for own in placed])
     counts = [len(np.unique(group[of])) for of in (positive, ~positive)]
     if min(counts) < 2:
         return aurocs, None
-    # Each group's sums of centred placements, over its positive and over its negative rows.
+    # Each group's sums over its positive and over its negative rows. Each class's part is scaled by
+    # how many groups have such rows, what both share by how many there are at all (Obuchowski
+    # 1997); of independent rows these are DeLong's own divisors.
     n_groups = int(group.max()) + 1
-    centred = [own - auroc for own, auroc in zip(placed, aurocs, strict=True)]
-    sums = np.array(
-        [
-            [np.bincount(group[of], own[of], minlength=n_groups) for of in (positive, ~positive)]
-            for own in centred
-        ]
+    over, under = (
+        np.bincount(group[of], centred[of], minlength=n_groups) / of.sum()
+        for of in (positive, ~positive)
     )
-    # Each class's part is scaled by how many groups have such rows, what both share by how many
-    # there are at all (Obuchowski 1997); of independent rows these are DeLong's own divisors.
-    over, under = sums[:, 0] / ones, sums[:, 1] / zeros
-    covariance = _unbiased(counts[0]) * (over @ over.T) + _unbiased(counts[1]) * (under @ under.T)
-    covariance += _unbiased(n_groups) * (over @ under.T + under @ over.T)
-    return aurocs, covariance
+    apart = _unbiased(counts[0]) * (over @ over) + _unbiased(counts[1]) * (under @ under)
+    variance = apart + 2 * _unbiased(n_groups) * (over @ under)
+    return aurocs, float(variance) if variance > max(RELATIVE * apart, ABSOLUTE) else 0.0
 
 
 def _unbiased(groups: int) -> float:

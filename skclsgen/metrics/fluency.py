@@ -118,7 +118,7 @@ def flesch_reading_ease(text: str) -> float:
 
 def _syllables(word: str) -> int:
     count = len(re.findall(r"[aeiouy]+", word))
-    silent = re.search(r"[^aeiouyl]e$|[aeiouy]le$|[^td]ed$|[^aeiouyscxz]es$", word)
+    silent = re.search(r"[^aeiouyl]e$|[aeiouy]le$|[^aeiouytd]ed$|[^aeiouyscxz]es$", word)
     return max(1, count - bool(silent))
 
 
