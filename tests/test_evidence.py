@@ -2,11 +2,13 @@
 
 import json
 import multiprocessing
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import build_model
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
@@ -16,7 +18,7 @@ from skclsgen.benchmark.__main__ import main
 from skclsgen.benchmark.evidence import before_after, cohorts, command, prompts, run
 from skclsgen.benchmark.evidence.arms import ARMS, JOINT
 from skclsgen.benchmark.evidence.before_after import writing_tests
-from skclsgen.benchmark.evidence.cohorts import load_cohort
+from skclsgen.benchmark.evidence.cohorts import draw, load_cohort
 from skclsgen.benchmark.evidence.general_text import general_texts
 from skclsgen.benchmark.evidence.plots import _first, draw_reliability, draw_roc
 from skclsgen.benchmark.evidence.prompts import prompts_digest
@@ -26,6 +28,7 @@ from skclsgen.benchmark.evidence.store import RunStore
 from skclsgen.benchmark.evidence.tables import cell
 from skclsgen.datasets import fetch_clinifact, fetch_esnli
 from skclsgen.metrics import repetition
+from skclsgen.model_source import find_base_model
 
 SETTINGS = EvidenceSettings("messages", seeds=2, test_rows=120)
 
@@ -46,13 +49,19 @@ def test_quick_form_runs_every_arm_and_goes_on_where_it_stopped(tiny, tmp_path, 
     assert all(0 <= value <= 1 for value in aurocs)
     assert {entry["seed"] for entry in found["scores"] if entry["arm"] == JOINT} == {0, 1}
     measures = {test["metric"]: test for test in found["explanations"]}
-    expected = {"groundedness_lift", "base_nll", "distinct_2", before_after.REPETITION}
+    expected = {"groundedness_lift", "base_nll", before_after.VARIETY, before_after.REPETITION}
     assert set(measures) >= expected
-    alone = (test for name, test in measures.items() if name != before_after.REPETITION)
+    alone = (test for name, test in measures.items() if not name.endswith("at_equal_length"))
     assert all(test["people"] is not None for test in alone)
     assert set(found["language"]) == {"0", "1"}
     assert set(found["self_written"]["language"]) == {"0"}
-    assert found["environment"]["versions"]["torch"]
+    assert found["reported_by"]["versions"]["torch"]
+    assert len(found["runs"]) == len({(run["arm"], run["seed"]) for run in found["runs"]})
+    assert {run["arm"] for run in found["runs"]} == set(ARMS)
+    assert all(run["environment"]["versions"]["torch"] for run in found["runs"])
+    used = {run["arm"]: run["fingerprint"] for run in found["runs"]}
+    assert used["tfidf"] is None
+    assert used[JOINT] == find_base_model(tiny).fingerprint
     report = tmp_path / "report"
     text = (report / "messages.md").read_text()
     assert all(arm.title in text for arm in ARMS.values())
@@ -271,7 +280,24 @@ def test_rows_of_folds_are_not_counted_twice():
     rows = np.random.default_rng(0).normal(scale=0.3, size=(5, 20_000))
     found = _over_fits(given, given[:, None] + rows, own_rows=True)
     expected = stats.t.interval(0.95, 4, loc=given.mean(), scale=stats.sem(given))
-    assert np.quantile(found, [0.025, 0.975]) == pytest.approx(expected, abs=0.02)
+    assert np.quantile(found, [0.025, 0.975]) == pytest.approx(expected, abs=1e-3)
+
+
+def test_folders_of_one_name_are_told_apart(tiny, tmp_path):
+    """Or runs of one checkpoint would be taken for another's."""
+    folders = [shutil.copytree(tiny, tmp_path / name / "checkpoint-300") for name in "ab"]
+    names = [replace(SETTINGS, model=str(folder)).heading()["model"] for folder in folders]
+    assert names[0] == names[1]
+    assert names[0].startswith("checkpoint-300 ")
+    build_model(folders[1], "qwen2")
+    other = replace(SETTINGS, model=str(folders[1])).heading()["model"]
+    assert other != names[0]
+
+
+def test_nearly_all_rows_can_be_drawn():
+    part = load_cohort(SETTINGS, 0).train
+    for rows in range(len(part) - 2, len(part) + 2):
+        assert len(draw(part, rows, 0)) == min(rows, len(part))
 
 
 def test_ranks_do_not_suffer_from_scaling():
@@ -328,7 +354,7 @@ def test_explanations_are_compared_row_by_row_and_in_their_variety(monkeypatch):
     assert (repeated["joint"], repeated["base"], repeated["p"]) == (0.0, 0.0, 1.0)
     assert length["difference"] == np.mean([len(own) for own in varied]) - len(same[0])
     assert length["p"] < 0.001
-    assert variety["joint"] == variety["people"] == 1.0
+    assert (variety["joint"], variety["people"]) == (1.0, None)
     assert variety["base"] == 2 / 40
     assert variety["difference"] == pytest.approx(0.95)
     assert variety["p"] < 0.01
@@ -463,9 +489,14 @@ def test_nothing_is_reported_before_the_joint_model_is_finished(tiny, tmp_path, 
     assert not (tmp_path / "report").exists()
 
 
-def test_repetition_is_compared_at_equal_length():
+def test_repetition_and_variety_are_compared_at_equal_length(monkeypatch):
     """Whoever says more has more to repeat."""
+    monkeypatch.setattr(before_after, "ROW_MEASURES", {})
     long, short = "the cup fell and the cup fell and the cup fell", "the cup fell and broke"
-    ours, theirs = before_after._repetition_at_equal_length([short, long], [long, long])
-    assert ours == [0.0, repetition(long)]
-    assert theirs == [0.0, repetition(long)]
+    writing = writing_of(joint=[short, short], base=[long, long])
+    repeated, variety = writing_tests(writing, ["a", "b"], "base")
+    assert (repeated["joint"], repeated["base"]) == (0, 0)  # of five words each, none come again
+    assert (variety["joint"], variety["base"]) == (0.5, 0.5)
+    writing = writing_of(joint=[long, long], base=[long, long])
+    repeated, _ = writing_tests(writing, ["a", "b"], "base")
+    assert repeated["joint"] == repeated["base"] == repetition(long) > 0

@@ -9,15 +9,16 @@ import numpy as np
 
 from ...metrics import distinct_n, holm, non_inferior, permutation_test, repetition
 from ...wording import words
-from .writing import BASE, DISTINCT_LENGTH, JOINT_WRITER, PEOPLE, ROW_MEASURES
+from .writing import BASE, JOINT_WRITER, PEOPLE, ROW_MEASURES
 
 __all__ = ["LANGUAGE_MARGIN", "language_test", "writing_tests"]
 
 #: Exchanges of explanations by which variety is tested.
 EXCHANGES = 2000
 
-#: Name of a measure that takes two explanations: longer ones have more to repeat.
-REPETITION = "repetition_at_equal_length"
+#: Measures that take two explanations, each read as far as the shorter one goes: longer ones have
+#: more to repeat.
+REPETITION, VARIETY = "repetition_at_equal_length", "distinct_2_at_equal_length"
 #: By how much log-perplexity on general text may rise, in nats.
 LANGUAGE_MARGIN = 0.05
 
@@ -47,7 +48,8 @@ def writing_tests(
     ours, theirs = (writing["quality"][name] for name in (JOINT_WRITER, other))
     people = writing["quality"].get(PEOPLE)
     pairs = {metric: (ours["rows"][metric], theirs["rows"][metric]) for metric in ROW_MEASURES}
-    pairs[REPETITION] = _repetition_at_equal_length(ours["reasons"], theirs["reasons"])
+    cut = _at_equal_length(ours["reasons"], theirs["reasons"])
+    pairs[REPETITION] = [repetition(a) for a in cut[0]], [repetition(b) for b in cut[1]]
     found = []
     for metric, pair in pairs.items():
         a, b = (np.array(values, dtype=float) for values in pair)
@@ -70,20 +72,19 @@ def writing_tests(
                 "more_is_better": ROW_MEASURES.get(metric, False),
             }
         )
-    found.append(_variety_test(writing, groups, other))
+    found.append(_variety_test(*cut, groups))
     for entry, adjusted in zip(found, holm([entry["p"] for entry in found]), strict=True):
         entry["p_adjusted"] = float(adjusted)
     return found
 
 
-def _repetition_at_equal_length(
-    ours: Sequence[str], theirs: Sequence[str]
-) -> tuple[list[float], list[float]]:
-    """Repetition in as many words of both explanations of a row as the shorter one has."""
-    shorter = [min(len(words(a)), len(words(b))) for a, b in zip(ours, theirs, strict=True)]
+def _at_equal_length(ours: Sequence[str], theirs: Sequence[str]) -> tuple[list[str], list[str]]:
+    """As many words of both explanations of a row as the shorter one has."""
+    said = [(words(a), words(b)) for a, b in zip(ours, theirs, strict=True)]
+    shorter = [min(len(a), len(b)) for a, b in said]
     first, second = (
-        [repetition(reason, length=most) for reason, most in zip(reasons, shorter, strict=True)]
-        for reasons in (ours, theirs)
+        [" ".join(pair[writer][:most]) for pair, most in zip(said, shorter, strict=True)]
+        for writer in (0, 1)
     )
     return first, second
 
@@ -93,30 +94,27 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _variety_test(writing: Mapping[str, Any], groups: Sequence[str], other: str) -> dict[str, Any]:
+def _variety_test(
+    ours: Sequence[str], theirs: Sequence[str], groups: Sequence[str]
+) -> dict[str, Any]:
     """Compare distinct-2 by exchanging the two writers' explanations, sources as a whole."""
-    ours, theirs = (writing["quality"][name]["reasons"] for name in (JOINT_WRITER, other))
-    people = writing["quality"].get(PEOPLE)
     _, sources = np.unique(np.asarray(groups)[: len(ours)], return_inverse=True)
     rng = np.random.default_rng(0)
-
-    def variety(reasons: Sequence[str]) -> float:
-        return distinct_n(reasons, 2, DISTINCT_LENGTH)
 
     def difference(exchanged: np.ndarray) -> float:
         pairs = zip(ours, theirs, exchanged, strict=True)
         a, b = zip(*((q, p) if swap else (p, q) for p, q, swap in pairs), strict=True)
-        return variety(a) - variety(b)
+        return distinct_n(a) - distinct_n(b)
 
     drawn = rng.integers(2, size=(EXCHANGES, sources.max() + 1)).astype(bool)[:, sources]
     given = difference(np.zeros(len(ours), dtype=bool))
     as_far = sum(abs(difference(swaps)) >= abs(given) - 1e-12 for swaps in drawn)
     known = np.isfinite(given)  # there may be no two words to count
     return {
-        "metric": "distinct_2",
-        "joint": variety(ours),
-        "base": variety(theirs),
-        "people": None if people is None else variety(people["reasons"]),
+        "metric": VARIETY,
+        "joint": distinct_n(ours),
+        "base": distinct_n(theirs),
+        "people": None,
         "difference": given,
         "low": None,
         "high": None,

@@ -87,8 +87,13 @@ def draw(part: LabelledTexts, rows: int, seed: int) -> LabelledTexts:
     """Return rows drawn at random, every label in its share; all of them if there are no more."""
     if len(part) <= rows:
         return part
+    # Labels have their shares where those left out are enough for one of each.
+    enough = len(part) - rows >= len(set(part.labels))
     chosen, _ = train_test_split(
-        np.arange(len(part)), train_size=rows, stratify=part.labels, random_state=seed
+        np.arange(len(part)),
+        train_size=rows,
+        stratify=part.labels if enough else None,
+        random_state=seed,
     )
     return part.take(np.sort(chosen))
 

@@ -87,8 +87,8 @@ def gather(args: argparse.Namespace) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``settings``, ``environment``, ``scores``, ``comparisons``, ``explanations``, ``language``:
-        what ``--json`` is given.
+        What ``--json`` is given: ``settings``, ``reported_by`` (the process that wrote it),
+        ``runs``, ``scores``, ``comparisons``, ``explanations``, ``language``.
     """
     settings = settings_of(args)
     cohorts = {seed: load_cohort(settings, seed) for seed in range(settings.seeds)}
@@ -161,13 +161,26 @@ def _as_json(evidence: Evidence) -> dict[str, Any]:
     ]
     found = {
         "settings": evidence.settings.heading(),
-        "environment": environment(),
+        "reported_by": environment(),
+        "runs": _runs(evidence),
         "scores": scores,
         "comparisons": [place | entry for entry in evidence.comparisons],
         **_writing_as_json(evidence, JOINT),
         "self_written": _writing_as_json(evidence, SELF),
     }
     return without_nan(found)
+
+
+def _runs(evidence: Evidence) -> list[dict[str, Any]]:
+    """Where, when and from what every run was made."""
+    told = ("started", "load_before", "environment", "fingerprint", "memory", "train_rows")
+    return [
+        {"arm": arm, "seed": seed, "rows_digest": evidence.cohorts[seed].digest()}
+        | {key: run.get(key) for key in told}  # earlier runs do not have all of them
+        | {"test_rows": len(run["proba"]["test"])}
+        for arm, own in evidence.runs.items()
+        for seed, run in own.items()
+    ]
 
 
 def _writing_as_json(evidence: Evidence, arm: str) -> dict[str, Any]:

@@ -185,8 +185,8 @@ def _score_table(evidence: Evidence) -> str:
     notes = (
         "Scores are means over seeds. Where the temperature T is 50, the most that is tried, there "
         "was nothing to scale but noise: such probabilities are all but even, and worse than the "
-        "share of the label among all rows. Seconds are medians over the runs on the joint model's "
-        "machine; another is named where there are none."
+        "share of the label among all rows. Seconds are medians over the runs on as many cores of "
+        "the machine as the joint model's first; others are named where there are none."
     )
     return f"{table(head, rows)}\n\n{notes}"
 
@@ -269,6 +269,7 @@ def _manifest(evidence: Evidence) -> str:
     manifest = {
         "settings": evidence.settings.heading(),
         "environment": joint["environment"],
+        "fingerprint": joint.get("fingerprint"),  # which earlier runs do not have
         "rationales": joint["rationale_report"],
     }
     runs = [
@@ -295,7 +296,9 @@ def _where(environment: Mapping[str, Any]) -> list[str]:
     """Device and versions of a run."""
     device, versions = environment["device"], environment["versions"]
     device = (
-        f"{environment['processor']}, {environment['cores']} cores" * (device == "cpu") or device
+        f"{environment['processor']}, {environment['threads']} of {environment['cores']} cores"
+        if device == "cpu"
+        else device
     )
     packages = (versions[name] for name in ("torch", "transformers", "scikit-learn"))
     return [device, *packages, environment["sources"]]

@@ -36,17 +36,26 @@ def run_arm(name: str, settings: EvidenceSettings, cohort: Cohort, seed: int) ->
     -------
     dict
         Probabilities of the positive label on ``development`` and ``test`` rows (the first ones,
-        where few must do), seconds, and what the arm says about itself; for joint models also
-        ``writing``.
+        where few must do), seconds, where they were made and with which weights, and what the arm
+        says about itself; for joint models also ``writing``.
     """
     arm = ARMS[name]
     train = cohort.train
     if arm.slow and settings.slow_train_rows is not None:
         train = draw(train, settings.slow_train_rows, seed)
+    fingerprint = None
     if arm.kind != "words":
-        forget(load_base_model(settings.model))  # or an arm would profit from the one before
-    # Before, or sources edited meanwhile would be taken for those of the run.
-    state = {"started": now(), "load_before": os.getloadavg()[0], "environment": environment()}
+        base = load_base_model(settings.model)
+        forget(base)  # or an arm would profit from the one before
+        fingerprint = base.info.fingerprint
+    state = {
+        "started": now(),
+        "load_before": os.getloadavg()[0],
+        # Now, or sources edited meanwhile would be taken for those of the run.
+        "environment": environment(),
+        "fingerprint": fingerprint,
+        "memory": settings.memory is not None,
+    }
     clf = arm.make(settings, seed)
     fit_seconds, _ = timed(lambda: _fit(arm, clf, train))
     development, test = (

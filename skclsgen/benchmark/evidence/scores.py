@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student
 
 from ...metrics import (
     apply_temperature,
@@ -239,9 +240,11 @@ def _over_fits(given: np.ndarray, drawn: np.ndarray, own_rows: bool) -> np.ndarr
     """
     means = drawn.mean(axis=0)
     fits = len(given)
-    if fits > 1:
-        students = np.random.default_rng(1).standard_t(fits - 1, size=means.shape)
-        centre = given.mean() if own_rows else means
-        means = centre + students * np.sqrt(given.var(ddof=1) / fits)
+    error = np.sqrt(given.var(ddof=1) / fits) if fits > 1 else 0.0
+    if fits > 1 and own_rows:
+        evenly = (np.arange(len(means)) + 0.5) / len(means)
+        means = given.mean() + error * student.ppf(evenly, fits - 1)
+    elif fits > 1:
+        means = means + error * np.random.default_rng(1).standard_t(fits - 1, size=means.shape)
     finite: np.ndarray = means[np.isfinite(means)]
     return finite

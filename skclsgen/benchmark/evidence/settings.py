@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ...backbone import DEFAULT_MODEL
+from ...model_source import DEFAULT_MODEL, find_base_model
 from .prompts import prompts_digest
 
 __all__ = ["EvidenceSettings"]
@@ -75,5 +75,7 @@ class EvidenceSettings:
         of itself.
         """
         own = {key: value for key, value in asdict(self).items() if key not in NOT_OF_A_RUN}
-        name = Path(self.model).name if Path(self.model).exists() else self.model
+        name = self.model
+        if Path(name).exists():  # many folders are called "checkpoint-300"
+            name = f"{Path(name).name} {find_base_model(name).fingerprint[:12]}"
         return own | {"model": name, "prompts": prompts_digest()}

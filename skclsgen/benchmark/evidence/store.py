@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ class RunStore:
 
 
 def without_nan(value: Any) -> Any:
-    """Return a value with None for NaN, which JSON does not know, and keys as text.
+    """Return a value with None for NaN and infinity, which JSON does not know, and keys as text.
 
     Examples
     --------
@@ -112,4 +113,4 @@ def without_nan(value: Any) -> Any:
         return {str(key): without_nan(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and value != value else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -34,7 +34,7 @@ from .general_text import general_pages, general_texts
 from .prompts import OBSERVER
 from .settings import EvidenceSettings
 
-__all__ = ["BASE", "DISTINCT_LENGTH", "JOINT_WRITER", "PEOPLE", "ROW_MEASURES", "judge_writing"]
+__all__ = ["BASE", "JOINT_WRITER", "PEOPLE", "ROW_MEASURES", "judge_writing"]
 
 #: Who writes: the tuned model, its base model made to explain the same labels, and people.
 JOINT_WRITER, BASE, PEOPLE = "joint", "base, forced label", "people"
