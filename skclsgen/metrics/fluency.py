@@ -10,7 +10,7 @@ import numpy as np
 from ..wording import words
 from .targets import check_several
 
-__all__ = ["distinct_n", "flesch_reading_ease", "fluency_scores", "repetition"]
+__all__ = ["distinct_n", "flesch_reading_ease", "fluency_scores", "ngrams", "repetition"]
 
 
 def repetition(text: str, n: int = 3, length: int | None = None) -> float:
@@ -35,7 +35,7 @@ def repetition(text: str, n: int = 3, length: int | None = None) -> float:
     >>> repetition("the cat sat the cat sat", length=3)
     0.0
     """
-    grams = _grams(words(text)[:length], n)
+    grams = ngrams(words(text)[:length], n)
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
@@ -74,7 +74,7 @@ def distinct_n(texts: Sequence[str], n: int = 2, length: int | None = None) -> f
     grams: list[tuple[str, ...]] = []
     for text in texts:
         own = words(text)[:left]
-        grams += _grams(own, n)
+        grams += ngrams(own, n)
         if left is not None:
             left -= len(own)
             if not left:
@@ -165,5 +165,12 @@ def fluency_scores(
     return scores if ended is None else scores | {"ended": float(np.mean(ended))}
 
 
-def _grams(said: Sequence[str], n: int) -> list[tuple[str, ...]]:
+def ngrams(said: Sequence[str], n: int) -> list[tuple[str, ...]]:
+    """Return every n words that follow one another.
+
+    Examples
+    --------
+    >>> ngrams(["a", "b", "c"], 2)
+    [('a', 'b'), ('b', 'c')]
+    """
     return [tuple(said[i : i + n]) for i in range(len(said) - n + 1)]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...metrics import distinct_n, holm, non_inferior, permutation_test, repetition
+from ...metrics.fluency import ngrams
 from ...wording import words
 from .writing import BASE, JOINT_WRITER, PEOPLE, ROW_MEASURES
 
@@ -97,29 +98,35 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def _variety_test(
     ours: Sequence[str], theirs: Sequence[str], groups: Sequence[str]
 ) -> dict[str, Any]:
-    """Compare distinct-2 by exchanging the two writers' explanations, sources as a whole."""
+    """Compare distinct-2 by exchanging the two writers' explanations, sources as a whole.
+
+    Explanations of a row are of equal length, so both writers have as many pairs of words, however
+    many rows are exchanged, and what counts is how many of them are different.
+    """
+    pairs = [(ngrams(words(a), 2), ngrams(words(b), 2)) for a, b in zip(ours, theirs, strict=True)]
+    total = sum(len(a) for a, _ in pairs)
     _, sources = np.unique(np.asarray(groups)[: len(ours)], return_inverse=True)
     rng = np.random.default_rng(0)
 
-    def difference(exchanged: np.ndarray) -> float:
-        pairs = zip(ours, theirs, exchanged, strict=True)
-        a, b = zip(*((q, p) if swap else (p, q) for p, q, swap in pairs), strict=True)
-        return distinct_n(a) - distinct_n(b)
+    def different(writers: np.ndarray) -> int:
+        return len(set().union(*(row[writer] for row, writer in zip(pairs, writers, strict=True))))
 
-    drawn = rng.integers(2, size=(EXCHANGES, sources.max() + 1)).astype(bool)[:, sources]
-    given = difference(np.zeros(len(ours), dtype=bool))
-    as_far = sum(abs(difference(swaps)) >= abs(given) - 1e-12 for swaps in drawn)
-    known = np.isfinite(given)  # there may be no two words to count
+    def difference(exchanged: np.ndarray) -> int:
+        return different(exchanged) - different(1 - exchanged)
+
+    drawn = rng.integers(2, size=(EXCHANGES, sources.max() + 1))[:, sources]
+    given = difference(np.zeros(len(pairs), dtype=int))
+    as_far = sum(abs(difference(swaps)) >= abs(given) for swaps in drawn)
     return {
         "metric": VARIETY,
         "joint": distinct_n(ours),
         "base": distinct_n(theirs),
         "people": None,
-        "difference": given,
+        "difference": given / total if total else float("nan"),
         "low": None,
         "high": None,
-        "p": (as_far + 1) / (EXCHANGES + 1) if known else float("nan"),
-        "rows": len(ours),
+        "p": (as_far + 1) / (EXCHANGES + 1) if total else float("nan"),
+        "rows": len(pairs),
         "more_is_better": True,
     }
 
