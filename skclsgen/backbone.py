@@ -25,6 +25,7 @@ from transformers import (
 
 from .attention import can_pack, forget_rows
 from .exceptions import (
+    BaseModelMismatchError,
     CLSGenError,
     FallbackWarning,
     OptionalDependencyError,
@@ -144,6 +145,22 @@ class BaseModel:
                 f"model={self.info.model!r} has {rows} embeddings and none for the token {token!r} "
                 f"(id {beyond[0]}) of its tokenizer; call resize_token_embeddings on the model and "
                 "save it again, or put back the tokenizer it came with."
+            )
+
+    def check_fingerprint(self, trained_on: str) -> None:
+        """Raise unless this is the model of a fingerprint.
+
+        Raises
+        ------
+        BaseModelMismatchError
+            If it has other weights or another tokenizer.
+        """
+        found = self.info.fingerprint
+        if found != trained_on:
+            raise BaseModelMismatchError(
+                f"model={self.info.model!r} is not the model the classifier was trained on "
+                f"(fingerprint {found[:12]} instead of {trained_on[:12]}); give the "
+                "original model, or fit again."
             )
 
     @property

@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from ._version import __version__
 from .backbone import BaseLease, BaseModel, load_base_model, on_release, resolve_device
 from .dual_head import DualHead
-from .exceptions import BaseModelMismatchError, FallbackWarning, InvalidTextError
+from .exceptions import FallbackWarning, InvalidTextError
 from .generation import batches_to_decode, decode, predict_logits, prefill
 from .labels import warn_of_labels_alike
 from .likelihood import choice_log_likelihoods
@@ -213,13 +213,8 @@ class FittedNetwork:
         if self.lease.settings != self.base:  # or the two would be in memory together
             self.lease.release()
         base = self.base.load(self.fingerprint, verbose)
-        found = base.info.fingerprint
-        if self.fingerprint is not None and found != self.fingerprint:
-            raise BaseModelMismatchError(
-                f"model={self.base.model!r} is not the model the classifier was trained on "
-                f"(fingerprint {found[:12]} instead of {self.fingerprint[:12]}); give the "
-                "original model, or fit again."
-            )
+        if self.fingerprint is not None:
+            base.check_fingerprint(self.fingerprint)
         encoder = self.task.encoder(base)
         base.check_ids([*encoder.prefix_ids, *encoder.suffix_ids])  # a template has its own tokens
         memory = self._open_memory(base)
@@ -230,7 +225,7 @@ class FittedNetwork:
         else:
             warn_of_labels_alike(verbalizers, self.task.label_words)
         self.task = replace(self.task, frame=encoder.frame)
-        self.fingerprint = found
+        self.fingerprint = base.info.fingerprint
         self.lease.base, self.lease.settings = base, self.base
         return LiveNetwork(base, encoder, net)
 

@@ -61,7 +61,7 @@ def new_network(
     layers = params.lora_layers
     if not isinstance(layers, str):
         layers = int(layers) if isinstance(layers, Integral) else float(layers)
-    alpha = 2 * params.lora_r if params.lora_alpha is None else params.lora_alpha
+    alpha = 2 * int(params.lora_r) if params.lora_alpha is None else params.lora_alpha
     lora = LoraSettings(layers, int(params.lora_r), float(alpha), float(params.lora_dropout))
     network = FittedNetwork(base, task, lora, lease)
     network.remember_in(params.memory)
@@ -111,12 +111,12 @@ def learn(
         no_reasons = [None] * len(held_out)
         validation = make_examples(live.encoder, held_out, no_reasons, task.max_new_tokens)
         settings = TrainingSettings(
-            epochs=params.epochs,
+            epochs=int(params.epochs),  # NumPy's small integers would overflow
             learning_rate=params.learning_rate,
             weight_decay=params.weight_decay,
-            batch_size=params.batch_size,
+            batch_size=int(params.batch_size),
             explanation_weight=params.explanation_weight,
-            n_iter_no_change=params.n_iter_no_change,
+            n_iter_no_change=int(params.n_iter_no_change),
             seed=seed,
             verbose=params.verbose,
             classification_weight=classification_weight,

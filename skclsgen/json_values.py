@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +25,9 @@ def encode_value(value: Any, name: str) -> Any:
     """
     if isinstance(value, np.generic):
         return encode_value(value.item(), name)
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
         return value
     if isinstance(value, os.PathLike):
         return os.fspath(value)

@@ -33,8 +33,8 @@ def label_words(classes: np.ndarray, names: Any) -> list[str]:
     Raises
     ------
     InvalidLabelsError
-        If a class has no words, two classes have the same, or they have a lone surrogate. Words
-        for labels that do not occur are allowed: folds may lack a class.
+        If a class has no words, or something else, two classes have the same, or they have a lone
+        surrogate. Words for labels that do not occur are allowed: folds may lack a class.
     """
     if names is not None and not hasattr(names, "items"):
         raise InvalidLabelsError(
@@ -45,6 +45,12 @@ def label_words(classes: np.ndarray, names: Any) -> list[str]:
     if absent:
         raise InvalidLabelsError(
             f"label_names has no words for the labels {absent}; give every label its words."
+        )
+    strange = [value for value in classes.tolist() if not isinstance(given.get(value, ""), str)]
+    if strange:
+        raise InvalidLabelsError(
+            f"label_names has {given[strange[0]]!r} for the label {strange[0]!r}; give its words "
+            "as a string."
         )
     words = [" ".join(str(given.get(value, value)).split()) for value in classes.tolist()]
     for value, word in zip(classes.tolist(), words, strict=True):

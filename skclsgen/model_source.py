@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -326,8 +327,14 @@ def convert_gguf(file: Path, fingerprint: str, verbose: int = 0) -> Path:
         return target
     require(f"{file.name}, a GGUF file,", "gguf", "gguf")
     logger.info("converting %s once into %s", file.name, target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise ModelNotFoundError(
+            f"{file.name} must be converted once, and {str(target.parent)!r} cannot be written to "
+            f"({error}); set the environment variable SKCLSGEN_CACHE to a folder that can."
+        ) from error
     new = scratch / "new"  # the folder around it is for this user's eyes only
     bar = tqdm(total=2, desc="converting the model once", unit="part", disable=verbose < 1)
     try:
@@ -378,9 +385,40 @@ def check_complete(name: str, report: Mapping[str, Any]) -> None:
     )
 
 
-@contextlib.contextmanager
-def quiet_transformers() -> Iterator[None]:
+class _Silence:
+    """Keeps transformers' loading bars and notices out of the user's output, in all threads.
+
+    What it sets is the process's: the first thread that comes sets it, the last one puts it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._muted = contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._holders:
+                self._muted.enter_context(_muted())
+            self._holders += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._holders -= 1
+            if not self._holders:
+                self._muted.close()
+
+
+_silence = _Silence()
+
+
+def quiet_transformers() -> contextlib.AbstractContextManager[None]:
     """Keep transformers' loading bars and notices out of the user's output."""
+    return _silence
+
+
+@contextlib.contextmanager
+def _muted() -> Iterator[None]:
     log = transformers.utils.logging
     verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity_error()

@@ -114,7 +114,7 @@ def check_number(name: str, value: Any, bound: Bound) -> None:
     kind = numbers.Integral if bound.whole else numbers.Real
     # verbose may be a bool, as in scikit-learn.
     flag = isinstance(value, (bool, np.bool_)) and name != "verbose"
-    right_type = isinstance(value, kind) and not flag
+    right_type = isinstance(value, kind) and not flag and value != float("inf")
     if right_type and bound.low <= value <= bound.high and not (bound.open and value == bound.low):
         return
     raise ValueError(f"{name}={value!r} must be {bound}.")

@@ -456,6 +456,15 @@ def test_numbers_from_a_search_are_numbers(tiny, tmp_path):
     assert (twin.predict_proba(TEXTS) == clf.predict_proba(TEXTS)).all()
 
 
+@pytest.mark.parametrize("small", [np.int8, np.uint8])
+def test_small_numbers_do_not_overflow(tiny, small):
+    numbers = {"batch_size": 16, "lora_r": 64}
+    expected = CLSGenClassifier(tiny, **EASY | numbers).fit(TEXTS, alternate("a", "b"))
+    given = {name: small(value) for name, value in numbers.items()}
+    found = CLSGenClassifier(tiny, **EASY | given).fit(TEXTS, alternate("a", "b"))
+    assert found.history_ == expected.history_
+
+
 def test_white_space_around_the_instruction_is_harmless(tiny):
     clf = CLSGenClassifier(tiny, **{**EASY, "epochs": 0}, instruction="\n   Judge the text.\n")
     encoder = clf.fit(TEXTS, alternate("a", "b"))._network.live().encoder

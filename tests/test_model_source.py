@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.utils import filter_repo_objects
+from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from skclsgen import CLSGenClassifier, model_source, release_memory
 from skclsgen.backbone import load_base_model
@@ -350,6 +353,34 @@ def test_conversion_that_cannot_be_put_in_place(quick_conversion, monkeypatch):
             quick_conversion()
     monkeypatch.setattr(model_source.Path, "rename", late)
     assert [file.name for file in quick_conversion().iterdir()] == ["config.json"]
+
+
+def test_a_cache_that_cannot_be_written_to_is_named(quick_conversion, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SKCLSGEN_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(ModelNotFoundError, match=r"cache' cannot be written to .* SKCLSGEN_CACHE"):
+        quick_conversion()
+
+
+def test_silence_ends_with_the_last_thread(capfd):
+    verbosity = transformers_logging.get_verbosity()
+    inner, outer = model_source.quiet_transformers(), model_source.quiet_transformers()
+    first, second = threading.Event(), threading.Event()
+
+    def other():
+        with inner:
+            first.set()
+            second.wait(60)
+
+    thread = threading.Thread(target=other)
+    with outer:
+        thread.start()
+        first.wait(60)
+    assert tqdm(total=1).disable  # the other thread is at it still
+    second.set()
+    thread.join()
+    assert not tqdm(total=1).disable
+    assert transformers_logging.get_verbosity() == verbosity
 
 
 def test_incomplete_files_are_not_converted(quick_conversion, tmp_path):

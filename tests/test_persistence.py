@@ -304,6 +304,9 @@ def test_parameter_without_json_form(quick, data, tmp_path):
     with pytest.raises(SavedModelError, match=r"label_names=.* cannot be saved as JSON"):
         clf.save(tmp_path / "saved")
     assert not (tmp_path / "saved").exists()
+    clf.label_names = {"escalate": float("nan"), "routine": "x"}
+    with pytest.raises(SavedModelError, match=r"label_names=nan cannot be saved as JSON"):
+        clf.save(tmp_path / "saved")
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 """The baselines that put a question to the base model."""
 
 import pickle
+import shutil
 import warnings
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from conftest import build_model
 from scipy.special import softmax
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
@@ -34,6 +37,7 @@ from skclsgen.baselines.beginnings import groups_that_begin_alike
 from skclsgen.baselines.prompted import Question
 from skclsgen.datasets import load_messages
 from skclsgen.exceptions import (
+    BaseModelMismatchError,
     InvalidLabelsError,
     InvalidTextError,
     ModelNotFoundError,
@@ -381,6 +385,26 @@ def test_the_probe_reads_the_models_own_states(tiny, data, packs, monkeypatch):
             mean = states[-len(prompt) :].mean(axis=0)
             np.testing.assert_allclose(features[share, "mean"][row], mean, atol=1e-5)
     assert clf.layer_ in (1 / 3, 1.0)
+
+
+def test_the_probe_works_with_metadata_routing(tiny, data):
+    texts, labels, test = data
+    expected = LinearProbe(tiny, random_state=0).fit(texts, labels).predict_proba(test)
+    with config_context(enable_metadata_routing=True):
+        found = LinearProbe(tiny, random_state=0).fit(texts, labels).predict_proba(test)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_probe_does_not_open_with_another_model(tmp_path, data):
+    texts, labels, test = data
+    folder = build_model(tmp_path / "model")
+    probe = pickle.loads(pickle.dumps(LinearProbe(folder, random_state=0).fit(texts, labels)))
+    release_memory()
+    shutil.rmtree(folder)
+    build_model(folder, "qwen2")
+    with pytest.raises(BaseModelMismatchError, match="not the model the classifier was trained on"):
+        probe.predict(test)
+    probe.fit(texts, labels).predict(test)
 
 
 def test_the_probe_holds_sources_out_as_wholes(tiny, data, monkeypatch):

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -166,6 +167,26 @@ def test_tfidf_takes_records_three_classes_and_texts_without_words():
     np.testing.assert_allclose(clf.predict_proba(frame).sum(axis=1), 1)
     marks = tfidf_regression().fit(["?", "!"], [0, 1])
     assert marks.predict(["!", "?"]).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_tfidf_whatever_scikit_learn_is_set_to(data, overlap):
+    """Tables cannot hold sparse features."""
+    texts, labels = data[:2]
+    expected = tfidf_regression(overlap=overlap, random_state=0).fit(texts, labels)
+    with config_context(transform_output="pandas", enable_metadata_routing=True):
+        found = clone(expected).fit(texts, labels)
+        np.testing.assert_array_equal(found.predict_proba(texts), expected.predict_proba(texts))
+
+
+def test_features_are_known_by_their_names():
+    X = pd.DataFrame({"a": [-2.0, -1.0, 1.0, 2.0], "b": [5.0, -3.0, 4.0, -2.0]})
+    clf = TunedLogisticRegression(random_state=0).fit(X, [0, 0, 1, 1])
+    assert clf.n_features_in_ == 2
+    with pytest.raises(ValueError, match="feature names should match"):
+        clf.predict(X[["b", "a"]])
+    with pytest.raises(ValueError, match="expecting 2 features"):
+        clf.predict([[1.0]])
 
 
 def test_ngrams():

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.special import log_softmax
+from sklearn import config_context
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_consistent_length
 
@@ -123,12 +124,14 @@ class LinearProbe(PromptedClassifier):
         seed = draw_seed(self.random_state)
         if groups is not None:  # before anything is read
             check_consistent_length(texts, groups)
-        fitted = {
-            choice: regression_on(StandardScaler(), random_state=seed).fit(
-                features, labels, regression__groups=groups
-            )
-            for choice, features in self._features(texts).items()
-        }
+        features = self._features(texts)
+        with config_context(enable_metadata_routing=False):  # this pipeline is nobody's but ours
+            fitted = {
+                choice: regression_on(StandardScaler(), random_state=seed).fit(
+                    own, labels, regression__groups=groups
+                )
+                for choice, own in features.items()
+            }
         scores = {choice: own["regression"].held_out_likelihood_ for choice, own in fitted.items()}
         best = self.layers[-1], self.pooling[0]
         if np.isfinite(list(scores.values())).all():

@@ -211,7 +211,8 @@ class PromptedClassifier(FamilyOfClones, TextClassifier):
         self.release()
         self.classes_, self._words = classes, words
         self._location = model_location(self.model)
-        find_base_model(self._location)  # or a wrong name would show after the fit only
+        # Now, or a wrong name would show after the fit only.
+        self._fingerprint = find_base_model(self._location).fingerprint
         self._keep_column_names(X)
         return texts, labels
 
@@ -279,11 +280,16 @@ class PromptedClassifier(FamilyOfClones, TextClassifier):
         settings = self._location, self.device, self.dtype
         if lease.settings != settings:  # or the two would be in memory together
             lease.release()
-        lease.base = load_base_model(
-            self._location, device=self.device, dtype=self.dtype, verbose=self.verbose
+        base = load_base_model(
+            self._location,
+            device=self.device,
+            dtype=self.dtype,
+            fingerprint=self._fingerprint,
+            verbose=self.verbose,
         )
-        lease.settings = settings
-        return lease.base
+        base.check_fingerprint(self._fingerprint)
+        lease.base, lease.settings = base, settings
+        return base
 
     def _bar(self, total: int, what: str) -> tqdm[Any]:
         return tqdm(total=total, desc=what, unit="text", disable=self.verbose < 1)

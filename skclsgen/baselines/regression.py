@@ -13,8 +13,8 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils import Tags, check_array, check_consistent_length
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import Tags, check_consistent_length
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..labels import check_class_labels
 from ..parameters import Bound, check_number
@@ -159,7 +159,7 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
             If the labels cannot be used, or are all the same.
         """
         check_number("n_folds", self.n_folds, Bound(2, whole=True))
-        X = _float64(X)
+        X = self._features(X, reset=True)
         classes, labels = check_class_labels(y, X.shape[0], type(self).__name__)
         folds = held_out_folds(labels, groups, self.n_folds, self.random_state)
         regression = LogisticRegression(C=DEFAULT_C, max_iter=MAX_ITER)
@@ -193,7 +193,7 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
             Columns in the order of ``classes_``; rows sum to 1.
         """
         check_is_fitted(self)
-        return self.regression_.predict_proba(_float64(X))
+        return self.regression_.predict_proba(self._features(X))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithms of the probabilities.
@@ -208,7 +208,7 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
             In nats; columns in the order of ``classes_``.
         """
         check_is_fitted(self)
-        return self.regression_.predict_log_proba(_float64(X))
+        return self.regression_.predict_log_proba(self._features(X))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of every row.
@@ -225,15 +225,26 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
         chosen = self.predict_proba(X).argmax(axis=1)
         return self.classes_[chosen]
 
+    def _features(self, X: Any, reset: bool = False) -> Any:
+        """Features as float64: of float32, a probability near 0 would be rounded to it."""
+        return validate_data(
+            self, X, accept_sparse="csr", dtype=np.float64, ensure_all_finite=False, reset=reset
+        )
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
 
 
-def _float64(X: Any) -> Any:
-    """Return features as float64: of float32, a probability near 0 would be rounded to it."""
-    return check_array(X, accept_sparse="csr", dtype=np.float64, ensure_all_finite=False)
+class SparseUnion(
+    FeatureUnion,
+    auto_wrap_output_keys=None,  # type: ignore[call-arg]  # scikit-learn's, which is not typed
+):
+    """Features side by side, always as an array or sparse matrix.
+
+    Whatever ``set_config(transform_output=...)`` says: tables cannot hold sparse features.
+    """
 
 
 def regression_on(
@@ -311,5 +322,5 @@ def tfidf_regression(
     features: Any = EachColumn(tfidf)
     if overlap:
         compared = FunctionTransformer(word_overlap, feature_names_out=overlap_names)
-        features = FeatureUnion([("tfidf", features), ("overlap", compared)])
+        features = SparseUnion([("tfidf", features), ("overlap", compared)])
     return regression_on(features, random_state=random_state)
