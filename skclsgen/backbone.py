@@ -38,10 +38,10 @@ from .model_source import (
     check_complete,
     convert_gguf,
     find_base_model,
-    quiet_transformers,
 )
 from .optional import require
 from .prompt import text_ids
+from .silence import quiet_transformers
 from .trunk_cache import TrunkCache
 
 __all__ = [

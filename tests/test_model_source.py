@@ -31,6 +31,7 @@ from skclsgen.exceptions import (
     UnsupportedModelError,
 )
 from skclsgen.model_source import DEFAULT_MODEL, convert_gguf, find_base_model
+from skclsgen.silence import quiet_transformers
 
 
 def test_local_folder_comes_first(tiny, tmp_path, monkeypatch):
@@ -364,7 +365,7 @@ def test_a_cache_that_cannot_be_written_to_is_named(quick_conversion, tmp_path, 
 
 def test_silence_ends_with_the_last_thread(capfd):
     verbosity = transformers_logging.get_verbosity()
-    inner, outer = model_source.quiet_transformers(), model_source.quiet_transformers()
+    inner, outer = quiet_transformers(), quiet_transformers()
     first, second = threading.Event(), threading.Event()
 
     def other():

@@ -16,10 +16,10 @@ from transformers import TrainerCallback
 
 from ..backbone import resolve_device
 from ..exceptions import ModelNotFoundError
-from ..model_source import quiet_transformers
 from ..optional import require
 from ..parameters import model_location
 from ..randomness import seeded
+from ..silence import quiet_transformers
 
 __all__ = [
     "LIBRARY",

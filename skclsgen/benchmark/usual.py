@@ -31,7 +31,7 @@ from transformers import (
     pipeline,
 )
 
-from ..model_source import quiet_transformers
+from ..silence import quiet_transformers
 from .tasks import Task
 
 __all__ = ["Generator", "UsualClassifier"]
