@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from .attention import can_pack, forget_rows
+from .devices import resolve_device, resolve_dtype
 from .exceptions import (
     BaseModelMismatchError,
     CLSGenError,
@@ -52,8 +53,6 @@ __all__ = [
     "load_base_model",
     "on_release",
     "release_memory",
-    "resolve_device",
-    "resolve_dtype",
 ]
 
 logger = logging.getLogger(__name__)
@@ -295,52 +294,6 @@ def load_base_model(
         if parent_process() is not None and base.device.type == "cpu":
             _workers_last.base = base
         return base
-
-
-def resolve_device(device: str | torch.device) -> torch.device:
-    """Turn ``"auto"`` into the accelerator at hand or the CPU.
-
-    Raises
-    ------
-    ValueError
-        If this machine has no such device.
-    """
-    if not isinstance(device, (str, torch.device)):
-        raise ValueError(f"device={device!r} must be 'auto' or a device's name, such as 'cpu'.")
-    if device == "auto":
-        found = torch.accelerator.current_accelerator(check_available=True)
-        device = found if found is not None else "cpu"
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError):
-        raise ValueError(
-            f"device={str(device)!r} is not available on this machine; use 'auto' or 'cpu'."
-        ) from None
-
-
-def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
-    """Turn ``"auto"`` or a name into the floating-point type to compute in."""
-    if dtype != "auto":
-        named = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-        if named not in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
-            raise ValueError(
-                f"dtype={dtype!r} is not a floating-point type to compute in; use 'auto', "
-                "'float32', 'bfloat16', 'float16' or 'float64'."
-            )
-        if named == torch.float64 and device.type == "mps":
-            raise ValueError(
-                "dtype='float64' is not available on device='mps', Apple's GPUs; use 'float32', or "
-                "device='cpu'."
-            )
-        return cast(torch.dtype, named)
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.bfloat16
-    if device.type == "cpu":
-        # Emulated bfloat16 is slower than float32, so it takes instructions made for it.
-        able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-        if able.get("avx512_bf16") or able.get("amx_bf16") or able.get("sve_bf16"):
-            return torch.bfloat16
-    return torch.float32
 
 
 def check_optional_dependencies(attn_implementation: str, quantization: str | None) -> None:

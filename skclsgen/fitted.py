@@ -22,7 +22,8 @@ import transformers
 from tqdm.auto import tqdm
 
 from ._version import __version__
-from .backbone import BaseLease, BaseModel, load_base_model, on_release, resolve_device
+from .backbone import BaseLease, BaseModel, load_base_model, on_release
+from .devices import resolve_device
 from .dual_head import DualHead
 from .exceptions import FallbackWarning, InvalidTextError
 from .generation import batches_to_decode, decode, predict_logits, prefill

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from sklearn.utils import compute_sample_weight
 
-from .backbone import check_optional_dependencies, resolve_device, resolve_dtype
+from .backbone import check_optional_dependencies
+from .devices import resolve_device, resolve_dtype
 from .inputs import check_texts
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from conftest import SIZES, build_model, build_tokenizer, save_model
 from sklearn.base import clone
 
 from skclsgen import CLSGenClassifier, attention, backbone, release_memory
-from skclsgen.backbone import load_base_model, resolve_device, resolve_dtype
+from skclsgen.backbone import load_base_model
 from skclsgen.baselines import LabelProbability, LinearProbe
+from skclsgen.devices import resolve_device, resolve_dtype
 from skclsgen.exceptions import OptionalDependencyError, UnsupportedModelError
 
 

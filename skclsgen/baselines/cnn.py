@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from ..backbone import resolve_device
+from ..devices import resolve_device
 from ..exceptions import TrainingDivergedError
 from ..inputs import check_texts
 from ..labels import check_class_labels

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
-from ..backbone import resolve_device
+from ..devices import resolve_device
 from ..exceptions import ModelNotFoundError
 from ..optional import require
 from ..parameters import model_location

@@ -19,7 +19,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from ..backbone import resolve_device
+from ..devices import resolve_device
 from ..exceptions import ModelNotFoundError, TrainingDivergedError
 from ..inputs import check_texts
 from ..labels import check_class_labels

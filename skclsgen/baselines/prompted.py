@@ -18,10 +18,9 @@ from ..backbone import (
     BaseModel,
     load_base_model,
     on_release,
-    resolve_device,
-    resolve_dtype,
 )
 from ..clones import FamilyOfClones
+from ..devices import resolve_device, resolve_dtype
 from ..fitted import TaskSettings
 from ..generation import batches_to_decode, decode, most_likely, prefill_base, sampler
 from ..labels import check_class_labels, label_words

@@ -15,7 +15,7 @@ from sklearn.utils import Tags
 from tqdm.auto import tqdm
 from transformers import PrinterCallback
 
-from ..backbone import resolve_device
+from ..devices import resolve_device
 from ..inputs import check_texts
 from ..labels import check_class_labels
 from ..parameters import Bound, check_number

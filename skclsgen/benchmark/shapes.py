@@ -15,7 +15,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from ..backbone import BaseModel, resolve_device, resolve_dtype
+from ..backbone import BaseModel
+from ..devices import resolve_device, resolve_dtype
 from ..dual_head import DualHead
 from ..generation import predict_logits
 from ..lora import LoraSettings
