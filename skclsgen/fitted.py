@@ -368,14 +368,13 @@ class FittedNetwork:
                 if labels is not None:
                     chosen = [labels[row] for row in rows]
                 openings = [live.encoder.opening(label) for label in chosen]
-                taken = int(start.lengths.max()) + max(len(ids) for ids in openings)
+                free = [
+                    live.base.context_length - length - len(opening)
+                    for length, opening in zip(start.lengths.tolist(), openings, strict=True)
+                ]
+                limits = [min(max_new_tokens, tokens) for tokens in free]
                 words = decode(
-                    live.net.lm,
-                    start,
-                    openings,
-                    min(max_new_tokens, live.base.context_length - taken),
-                    live.base.stop_ids,
-                    bar.update,
+                    live.net.lm, start, openings, limits, live.base.stop_ids, bar.update
                 )
                 for row, logit, label, ids in zip(rows, logits, chosen, words, strict=True):
                     complete = ids[-1] in live.base.stop_ids

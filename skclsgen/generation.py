@@ -166,7 +166,7 @@ def decode(
     lm: PreTrainedModel,
     start: Prefill,
     openings: Sequence[Sequence[int]],
-    max_new_tokens: int,
+    max_new_tokens: int | Sequence[int],
     stop_ids: frozenset[int],
     progress: Callable[[int], object] = lambda finished: None,
     pick: Callable[[torch.Tensor], torch.Tensor] = most_likely,
@@ -181,8 +181,8 @@ def decode(
         Consumed: its cache grows and shrinks in place.
     openings : sequence of sequences of int, each at least one token
         Tokens each reply begins with, whatever the model would have said.
-    max_new_tokens : int
-        Tokens generated after the opening, at most.
+    max_new_tokens : int or sequence of int, at least 1
+        Tokens generated after the opening, at most; one number for all rows or one for each.
     stop_ids : frozenset of int
         Tokens that end a row; never the first one of a reply.
     progress : callable, optional
@@ -200,10 +200,14 @@ def decode(
     device, decoder, vocabulary = lm.device, lm.get_decoder(), lm.get_output_embeddings()
     replies: list[list[int]] = [[] for _ in openings]
     rows, unfinished = list(range(len(openings))), set(range(len(openings)))
+    limits = [max_new_tokens] * len(rows) if isinstance(max_new_tokens, int) else max_new_tokens
     # What all rows open with is read at once, as far as the shortest opening goes.
     step = min(map(len, openings))
     tokens = torch.tensor([opening[:step] for opening in openings], device=device)
     position = start.lengths[:, None] + torch.arange(step, device=device)
+    # A finished row that others are waited for with stays there: not every model has places beyond.
+    reach = [len(opening) + limit - 1 for opening, limit in zip(openings, limits, strict=True)]
+    last = start.lengths[:, None] + torch.tensor(reach, device=device)[:, None]
     mask = start.mask()
     while True:
         mask = torch.cat([mask, mask.new_ones(tokens.shape)], dim=1)
@@ -224,18 +228,20 @@ def decode(
                 chosen[place] = openings[row][step]
             elif row in unfinished:
                 replies[row].append(chosen[place])
-                if chosen[place] in stop_ids or len(replies[row]) >= max_new_tokens:
+                if chosen[place] in stop_ids or len(replies[row]) >= limits[row]:
                     unfinished.remove(row)
         progress(before - len(unfinished))
         if not unfinished:
             return replies
         step += 1
-        tokens, position = torch.tensor(chosen, device=device)[:, None], position[:, -1:] + 1
+        tokens = torch.tensor(chosen, device=device)[:, None]
+        position = torch.minimum(position[:, -1:] + 1, last)
         if len(unfinished) <= FULL * len(rows):
             kept = [place for place, row in enumerate(rows) if row in unfinished]
             rows = [rows[place] for place in kept]
             places = torch.tensor(kept, device=device)
             tokens, position, mask = tokens[places], position[places], mask[places]
+            last = last[places]
             start.cache.batch_select_indices(places)
 
 

@@ -231,6 +231,16 @@ def test_long_replies_end_with_the_context(tiny):
     assert used + len(encoder.plain_ids(reply.text)) <= base.context_length + 5
 
 
+def test_a_long_text_in_the_same_call_cuts_no_other_reason(tiny):
+    clf = CLSGenClassifier(tiny, **{**EASY, "epochs": 0}, max_new_tokens=2)
+    clf.fit(TEXTS, alternate(1, 0))
+    room = clf._network.live().encoder.room
+    together = clf.explain([*TEXTS[:3], "long " * room], max_new_tokens=100)
+    assert together[:3] == clf.explain(TEXTS[:3], max_new_tokens=100)
+    tokens = [len(clf._network.live().encoder.plain_ids(reply.text)) for reply in together]
+    assert max(tokens[:3]) > tokens[3]
+
+
 def test_failed_fit_leaves_the_last_one(tiny, monkeypatch):
     clf = CLSGenClassifier(tiny, **EASY, warm_start=True).fit(TEXTS, alternate(1, 0))
     before = clf.predict_proba(TEXTS), clf.history_

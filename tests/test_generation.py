@@ -1,5 +1,6 @@
 import pytest
 import torch
+from conftest import build_model
 
 from skclsgen.backbone import load_base_model
 from skclsgen.dual_head import DualHead
@@ -71,6 +72,24 @@ def test_a_limit_that_is_used_up_ends_all_the_same(base, limit):
     model = PackedModel(base, PREFIX)
     replies = decode(model.lm, prefill_base(model, PROMPTS), [[20]] * 3, limit, frozenset({2}))
     assert [len(reply) for reply in replies] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_every_row_has_room_of_its_own(tmp_path, family):
+    """One that has filled the context stays with many that go on; GPT-2 has no places beyond."""
+    base = load_base_model(build_model(tmp_path, family), dtype="float32")
+    model = PackedModel(base, PREFIX)
+    long = [*range(100, 300), *range(100, 400)]
+    prompts = [long, *PROMPTS * 3]
+    limits = [base.context_length - len(PREFIX) - len(long) - 1, *range(30, 39)]
+    assert limits[0] < min(limits[1:])
+    start = prefill_base(model, prompts)
+    replies = decode(model.lm, start, [[20]] * 10, limits, frozenset({2}))
+    assert replies == [
+        greedy(base, [*PREFIX, *prompt, 20], limit)
+        for prompt, limit in zip(prompts, limits, strict=True)
+    ]
+    assert [*map(len, replies)] == limits
 
 
 def test_prefill_keeps_every_layer_right_aligned(base):
