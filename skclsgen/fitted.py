@@ -373,9 +373,7 @@ class FittedNetwork:
                     for length, opening in zip(start.lengths.tolist(), openings, strict=True)
                 ]
                 limits = [min(max_new_tokens, tokens) for tokens in free]
-                words = decode(
-                    live.net.lm, start, openings, limits, live.base.stop_ids, bar.update
-                )
+                words = decode(live.net.lm, start, openings, limits, live.base.stop_ids, bar.update)
                 for row, logit, label, ids in zip(rows, logits, chosen, words, strict=True):
                     complete = ids[-1] in live.base.stop_ids
                     replies[row] = Reply(logit, label, live.encoder.words(ids), complete)
