@@ -20,7 +20,13 @@ from .fitting import learn, new_network
 from .holdout import check_validation_split
 from .inputs import TrainingRows
 from .labels import class_indices, label_words
-from .parameters import BOUNDS, check_class_weights, check_number, check_parameters
+from .parameters import (
+    BOUNDS,
+    check_class_weights,
+    check_memory,
+    check_number,
+    check_parameters,
+)
 from .persistence import SavedToFolder
 from .rationales import RationaleReport, Teacher
 from .temperature import TemperatureScaled
@@ -342,10 +348,11 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
                 f"y has the labels {classes.tolist()} but warm_start goes on from a fit with "
                 f"{self.classes_.tolist()}; use the same labels or warm_start=False."
             )
-        if not network.same_settings(self._network):
+        changed = network.changed_since(self._network)
+        if changed:
             raise ValueError(
-                "warm_start goes on with the network of the last fit, but parameters of the model, "
-                "prompt or adapters have changed since; set them back or use warm_start=False."
+                f"warm_start goes on with the network of the last fit, but {', '.join(changed)} "
+                "changed since; set that back or use warm_start=False."
             )
         return self._ready()
 
@@ -500,5 +507,6 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
 
     def _ready(self) -> FittedNetwork:
         """Return the fitted network, which keeps things where the parameter says now."""
+        check_memory(self.memory)  # it may have been set after the fit
         self._network.remember_in(self.memory)
         return self._network

@@ -37,7 +37,7 @@ class InvalidExplanationsError(CLSGenError, ValueError):
 
 
 class ModelNotFoundError(CLSGenError, OSError):
-    """The base model is neither a local folder, nor cached, nor embedded, nor reachable."""
+    """The base model is found neither locally nor on the Hub, or cannot be read or converted."""
 
 
 class UnsupportedModelError(CLSGenError, ValueError):

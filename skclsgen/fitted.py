@@ -38,6 +38,9 @@ from .randomness import seeded
 
 __all__ = ["BaseModelSettings", "FittedNetwork", "LiveNetwork", "Reply", "TaskSettings"]
 
+#: What the estimator calls a setting of ours.
+PARAMETERS = {"label_words": "label_names"}
+
 
 @dataclass(frozen=True)
 class BaseModelSettings:
@@ -239,10 +242,27 @@ class FittedNetwork:
         versions = __version__, torch.__version__, transformers.__version__
         return Memory(self._folder, weights_digest(base.lm), [*settings, *place, *versions])
 
-    def same_settings(self, other: FittedNetwork) -> bool:
-        """Tell whether another network differs in its training only."""
-        task = replace(other.task, frame=self.task.frame)
-        return (self.base, self.task, self.lora) == (other.base, task, other.lora)
+    def changed_since(self, other: FittedNetwork) -> list[str]:
+        """Return the estimator's parameters in which another network differs; not of its training.
+
+        Examples
+        --------
+        >>> base = BaseModelSettings("model", None, "cpu", "float32", "auto", None)
+        >>> task = TaskSettings("Judge.", ("a", "b"), None, 48)
+        >>> network = FittedNetwork(base, task, LoraSettings("all", 16, 32.0, 0.0))
+        >>> shorter = FittedNetwork(base, replace(task, max_new_tokens=9), network.lora)
+        >>> shorter.changed_since(network)
+        ['max_new_tokens']
+        """
+        mine, others = (
+            {
+                **asdict(network.base),
+                **{PARAMETERS.get(name, name): v for name, v in asdict(network.task).items()},
+                **{f"lora_{name}": value for name, value in asdict(network.lora).items()},
+            }
+            for network in (self, other)
+        )
+        return [name for name in mine if name != "frame" and mine[name] != others[name]]
 
     def to_dict(self) -> dict[str, Any]:
         """Settings as plain values, for :meth:`from_dict`; without ``state``."""

@@ -6,8 +6,9 @@ found and the remedy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ __all__ = [
     "check_texts",
     "check_weights",
     "column_names",
+    "rereadable",
 ]
 
 #: What ``str()`` would write out as ``b'...'``.
@@ -99,6 +101,11 @@ def column_names(X: Any) -> list[str] | None:
             f"X is a {type(X).__name__!r} of pyarrow; pass X.to_pandas(), a DataFrame."
         )
     return [str(name) for name in X.columns]
+
+
+def rereadable(X: Any) -> Any:
+    """Return ``X``, as a list if it is an iterator, which could be read only once."""
+    return list(X) if isinstance(X, Iterator) else X
 
 
 def check_texts(X: Any, name: str = "X") -> list[str]:
@@ -230,7 +237,8 @@ def check_labels(
     Raises
     ------
     InvalidLabelsError
-        If there is no label for each text, one is missing, or types cannot be sorted together.
+        If there is no label for each text, one is missing or a date, or types cannot be sorted
+        together.
     ValueError
         If ``y`` is not a classification target, or not one-dimensional.
     """
@@ -255,6 +263,11 @@ def check_labels(
         raise InvalidLabelsError(
             f"y contains NaN or None in {len(missing)} rows (the first is row {missing[0]}); "
             "drop those rows or label them."
+        )
+    if isinstance(values[0], (date, timedelta)) or column.dtype.kind in "mM":
+        raise InvalidLabelsError(
+            "y has dates or times, which are no labels; convert them to strings, for instance of "
+            "their year."
         )
     try:
         sorted(values)

@@ -73,9 +73,10 @@ class Memory:
         try:
             found = load(content)
             states, followed = found["states"], tuple(found["continuation"].tolist())
-        except (SafetensorError, KeyError):  # cut short: as good as absent
+            tokens = len(states)
+        except (SafetensorError, KeyError, TypeError):  # damaged: as good as absent
             return None
-        if continuation not in ((), followed) or len(states) != len(key[-1]) + len(followed):
+        if continuation not in ((), followed) or tokens != len(key[-1]) + len(followed):
             return None
         return states[: len(key[-1]) + len(continuation)]
 
@@ -92,7 +93,7 @@ class Memory:
         content = self._store.find(self._name("reason", *key))
         try:
             found = None if content is None else json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         return found if isinstance(found, str) else None
 

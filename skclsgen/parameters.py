@@ -23,6 +23,7 @@ __all__ = [
     "BOUNDS",
     "Bound",
     "check_class_weights",
+    "check_memory",
     "check_model",
     "check_number",
     "check_parameters",
@@ -94,8 +95,9 @@ def check_parameters(params: CLSGenClassifier) -> None:
     for name, bound in BOUNDS.items():
         check_number(name, getattr(params, name), bound)
     check_lora_layers(params.lora_layers)
-    if not callable(params.rationales) and params.rationales not in ("self", None):
-        raise ValueError(f"rationales={params.rationales!r} must be 'self', a callable or None.")
+    for name in ("early_stopping", "warm_start"):
+        check_flag(name, getattr(params, name))
+    check_rationales(params.rationales)
     check_memory(params.memory)
     if params.instruction is not None:
         check_texts([params.instruction], "instruction")
@@ -119,6 +121,23 @@ def check_number(name: str, value: Any, bound: Bound) -> None:
     if right_type and bound.low <= value <= bound.high and not (bound.open and value == bound.low):
         return
     raise ValueError(f"{name}={value!r} must be {bound}.")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` is a boolean, 0 or 1; words such as "no" are true."""
+    if not isinstance(value, (bool, np.bool_, numbers.Integral)) or value not in (0, 1):
+        raise ValueError(f"{name}={value!r} must be True or False.")
+
+
+def check_rationales(value: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` says where explanations come from."""
+    if value is None or callable(value) or (isinstance(value, str) and value == "self"):
+        return
+    found = f"={value!r}" if isinstance(value, str) else f" is a {type(value).__name__!r}, but"
+    raise ValueError(
+        f"rationales{found} must be 'self', a callable or None; explanations that are there "
+        "already go to fit(explanations=...)."
+    )
 
 
 def check_model(value: Any) -> None:

@@ -82,7 +82,8 @@ class SavedToFolder(BaseEstimator):
         Raises
         ------
         SavedModelError
-            If the folder holds something else, or a parameter has no JSON form.
+            If the folder holds something else or cannot be written to, or a parameter has no JSON
+            form.
         NotFittedError
             Before ``fit``.
 
@@ -115,7 +116,14 @@ class SavedToFolder(BaseEstimator):
             "fitted": {name: encode_value(value, name) for name, value in fitted.items()},
             "network": network.to_dict(),
         }
-        write_folder(folder, settings, network.state)
+        try:
+            write_folder(folder, settings, network.state)
+        except SavedModelError:
+            raise
+        except OSError as error:
+            raise SavedModelError(
+                f"{os.fspath(folder)} cannot be written to ({error}); choose another folder."
+            ) from error
 
     @classmethod
     def load(

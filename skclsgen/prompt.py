@@ -17,7 +17,12 @@ from typing import Any, Self
 
 from transformers import PreTrainedTokenizerBase
 
-from .exceptions import FallbackWarning, InvalidTextError, TruncationWarning
+from .exceptions import (
+    FallbackWarning,
+    InvalidLabelsError,
+    InvalidTextError,
+    TruncationWarning,
+)
 
 __all__ = ["ANSWER_CUE", "LABEL_END", "PromptEncoder", "default_instruction", "render_chat"]
 
@@ -134,6 +139,8 @@ class PromptEncoder:
     ------
     InvalidTextError
         If the template alone leaves no room for a text within ``max_length``.
+    InvalidLabelsError
+        If a label's words become no token.
     """
 
     def __init__(
@@ -176,6 +183,12 @@ class PromptEncoder:
                 "instruction."
             )
         self.label_ids = [self._ids_after_cue(words) for words in label_words]
+        for words, ids in zip(label_words, self.label_ids, strict=True):
+            if not ids:  # a control token's spelling, or what the tokenizer leaves out
+                raise InvalidLabelsError(
+                    f"the model's tokenizer makes no token of the label words {words!r}; give the "
+                    "label other words in label_names."
+                )
 
     def with_longer_prefix(self, ids: Sequence[int]) -> Self:
         """Return an encoder with these tokens, such as examples, added to its prefix."""

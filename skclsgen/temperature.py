@@ -121,6 +121,7 @@ class TemperatureScaled(BaseEstimator):
         True
         """
         check_is_fitted(self)
+        X = inputs.rereadable(X)
         classes, own = inputs.check_labels(y, len(inputs.check_texts(X)))
         known = {label: index for index, label in enumerate(self.classes_.tolist())}
         unseen = [label for label in classes.tolist() if label not in known]

@@ -196,12 +196,20 @@ def test_warm_start_goes_on(tiny):
     assert twin.fit(TEXTS, alternate(1, 0)).history_["loss"][0] < 0.7 * losses[0]
 
 
-@pytest.mark.parametrize("change", [{"lora_r": 2}, {"instruction": "Judge."}, {"dtype": "float64"}])
-def test_warm_start_with_another_network(tiny, change):
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"lora_r": 2}, ["lora_r", "lora_alpha"]),  # which is twice that by default
+        ({"instruction": "Judge.", "dtype": "float64"}, ["dtype", "instruction"]),
+        ({"max_new_tokens": 9}, ["but max_new_tokens"]),
+        ({"label_names": {0: "no", 1: "yes"}}, ["label_names"]),
+    ],
+)
+def test_warm_start_with_another_network(tiny, change, named):
     clf = CLSGenClassifier(tiny, **{**EASY, "epochs": 1}, warm_start=True)
     clf.fit(TEXTS, alternate(1, 0))
     clf.set_params(learning_rate=1e-3).fit(TEXTS, alternate(1, 0))
-    with pytest.raises(ValueError, match="parameters of the model, prompt or adapters have chang"):
+    with pytest.raises(ValueError, match=f"{', '.join(named)} changed since; set that back"):
         clf.set_params(**change).fit(TEXTS, alternate(1, 0))
 
 

@@ -1,6 +1,7 @@
 """One test per way of getting the input wrong, and that all right ways give the same."""
 
 import enum
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -85,6 +86,9 @@ def test_bad_texts(clf, X, message):
         (pd.Series([(1, 2), (1, 3), (1, 2), (1, 3)]), "y should be a 1d array"),
         ([["a"], ["a", "b"], ["b"], ["a"]], "several labels of one text need a classifier each"),
         ([0.5, 1.5, 2.25, 3.1], "Unknown label type"),
+        (np.array([1, 2, 1, 2], dtype="M8[D]"), "y has dates or times, which are no labels"),
+        (pd.Series(pd.to_datetime(["2025", "2026"] * 2)), "y has dates or times"),
+        ([date(2025, 1, 1), date(2026, 1, 1)] * 2, "y has dates or times"),
         (
             [Mood.GOOD, Mood.BAD] * 2,
             r"y has labels of the type Mood, which have no order; .*\.name",
@@ -220,6 +224,10 @@ def test_bad_weights(clf, weights, message):
         ("n_iter_no_change", 0),
         ("verbose", -1),
         ("rationales", "teacher"),
+        ("early_stopping", "no"),
+        ("early_stopping", None),
+        ("warm_start", "False"),
+        ("warm_start", 2),
         ("quantization", "2bit"),
         ("dtype", "int8"),
         ("dtype", "float8_e4m3fn"),
@@ -243,6 +251,13 @@ def test_a_model_is_named_not_passed(clf, value):
 def test_bad_instruction(clf, value):
     with pytest.raises(InvalidTextError, match="instruction"):
         clf.set_params(instruction=value).fit(TEXTS, Y)
+
+
+@pytest.mark.parametrize("value", [pd.Series(TEXTS), np.array(TEXTS), TEXTS])
+def test_reasons_that_are_there_go_elsewhere(clf, value):
+    kind = type(value).__name__
+    with pytest.raises(ValueError, match=rf"^rationales is a '{kind}', .* fit\(explanations="):
+        clf.set_params(rationales=value).fit(TEXTS, Y)
 
 
 def test_float16_cannot_be_trained(clf):

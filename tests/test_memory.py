@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 from sklearn.base import clone
 from test_classifier import BAD, GOOD
 
@@ -99,12 +100,21 @@ def test_numbers_that_json_does_not_know(clf):
     clf.set_params(max_new_tokens=np.int64(6)).fit(TEXTS, Y)
 
 
-def test_damaged_files_are_as_good_as_absent(clf, computed, tmp_path):
+STRANGE = {
+    "short": lambda content: content[:-3],
+    "nested": lambda content: b"[" * 10**5,
+    "flat": lambda content: save({"states": torch.ones(3), "continuation": torch.tensor(1)}),
+    "single": lambda content: save({"states": torch.ones(()), "continuation": torch.ones(1)}),
+}
+
+
+@pytest.mark.parametrize("damage", STRANGE)
+def test_damaged_files_are_as_good_as_absent(clf, computed, tmp_path, damage):
     first = clf.fit(TEXTS, Y).predict_proba(TEXTS)
     files = [file for file in (tmp_path / "kept").rglob("*") if file.is_file()]
     assert len(files) == 2 * len(TEXTS)
     for file in files:
-        file.write_bytes(file.read_bytes()[:-3])
+        file.write_bytes(STRANGE[damage](file.read_bytes()))
     release_memory()
     np.testing.assert_array_equal(clf.fit(TEXTS, Y).predict_proba(TEXTS), first)
     assert computed == {"read": 2 * (1 + len(TEXTS)), "written": 2 * len(TEXTS)}
@@ -140,9 +150,13 @@ def test_a_relative_folder_stays_where_it_was(clf, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("memory", [3, "", True])
-def test_no_path(clf, memory):
+@pytest.mark.parametrize("fitted", [False, True])
+def test_no_path(clf, memory, fitted):
+    if fitted:
+        clf.fit(TEXTS, Y)
+    clf.set_params(memory=memory)
     with pytest.raises(ValueError, match=r"memory=.* must be the path of a folder"):
-        clf.set_params(memory=memory).fit(TEXTS, Y)
+        clf.predict_proba(TEXTS) if fitted else clf.fit(TEXTS, Y)
 
 
 def test_a_file(clf, tmp_path):

@@ -202,6 +202,13 @@ def test_saving_replaces_only_a_saved_classifier(saved, quick, data, tmp_path):
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "dear"
 
 
+def test_a_place_that_cannot_be_written_to_is_named(saved, tmp_path):
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "below"
+    with pytest.raises(SavedModelError, match=f"^{place} cannot be written to .*; choose another"):
+        CLSGenClassifier.load(saved).save(place)
+
+
 def test_failed_save_leaves_the_old_one(saved, quick, data, monkeypatch):
     texts, labels, test = data
     before = CLSGenClassifier.load(saved).predict_proba(test)

@@ -3,8 +3,9 @@ import warnings
 
 import pytest
 from conftest import build_tokenizer
+from tokenizers import normalizers
 
-from skclsgen.exceptions import InvalidTextError, TruncationWarning
+from skclsgen.exceptions import InvalidLabelsError, InvalidTextError, TruncationWarning
 from skclsgen.prompt import PromptEncoder, default_instruction, render_chat
 
 WORDS = ["escalate", "routine"]
@@ -29,6 +30,14 @@ def test_prompt_is_the_chat_template_ending_in_the_cue(encoder):
         "<|im_start|>system\nLabel the text as escalate or routine, then give the reason."
         "<|im_end|>\n<|im_start|>user\nHello there<|im_end|>\n<|im_start|>assistant\nAnswer:"
     )
+
+
+def test_label_words_without_a_token_are_named():
+    tokenizer = build_tokenizer()
+    gone = [normalizers.Replace("ø", ""), normalizers.Strip()]
+    tokenizer.backend_tokenizer.normalizer = normalizers.Sequence(gone)
+    with pytest.raises(InvalidLabelsError, match="makes no token of the label words 'ø'; give the"):
+        PromptEncoder(tokenizer, "Judge.", ["good", "ø"], 300)
 
 
 def test_template_without_system_role_gets_the_instruction_in_the_user_turn():

@@ -104,6 +104,15 @@ def test_several_classes_and_generation(quick, data):
         np.testing.assert_allclose(clf.predict_proba(test).sum(axis=1), 1)
 
 
+def test_texts_that_can_be_read_once(quick, data):
+    texts, labels, test = data
+    for kind in (CLSGenClassifier, GenerationOnly):
+        clf = kind(**quick).fit(iter(texts), labels)
+        expected = clf.calibrate(texts, labels).temperature_
+        assert clf.calibrate(iter(texts), labels).temperature_ == expected
+        assert clf.explain(iter(test), max_new_tokens=3) == clf.explain(test, max_new_tokens=3)
+
+
 def test_bad_input_leaves_the_temperature_as_it_is(fitted, data):
     texts, labels = data[0][20:], data[1][20:]
     temperature = fitted.calibrate(texts, labels).temperature_

@@ -12,7 +12,7 @@ from ..classifier import CLSGenClassifier
 from ..explanation import Explanations
 from ..fitted import FittedNetwork
 from ..fitting import learn
-from ..inputs import TrainingRows
+from ..inputs import TrainingRows, rereadable
 from ..rationales import RationaleReport
 from ..training import History
 
@@ -109,6 +109,7 @@ class GenerationOnly(CLSGenClassifier):
         Explanations
             Probabilities are those of :meth:`predict_proba`.
         """
+        X = rereadable(X)
         proba = self.predict_proba(X)
         predicted = self.classes_[proba.argmax(axis=1)].tolist()
         found = super().explain(
