@@ -82,7 +82,7 @@ def test_quick_form_runs_every_arm_and_goes_on_where_it_stopped(tiny, tmp_path, 
         (tmp_path / "runs" / "messages" / f"generation-{seed}.json").unlink()
     short = call(tmp_path, "--model", tiny, "--finished")
     assert {entry["arm"] for entry in short["scores"]} == set(ARMS) - {"generation"}
-    with pytest.raises(ValueError, match="epochs 1 instead of 2; name another folder"):
+    with pytest.raises(SystemExit, match="epochs 1 instead of 2; name another folder"):
         call(tmp_path, "--model", tiny, "--epochs", "2")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from .aims import AT_LEAST, AT_MOST, missed
 from .charts import draw_ratios, draw_scaling
 from .evidence.command import add_arguments, gather
+from .evidence.store import UnusableRunError
 from .measure import environment, save_json
 from .quality import measure_quality
 from .scaling import measure_scaling
@@ -56,8 +57,10 @@ def parser() -> argparse.ArgumentParser:
     speed.add_argument(
         "--check", action="store_true", help="fail if an aim is missed or not measured"
     )
-    speed.add_argument("--repeats", type=int, default=Settings.repeats)
-    speed.add_argument("--model", default=Settings.model)
+    speed.add_argument(
+        "--repeats", type=int, default=Settings.repeats, help="turns (default: %(default)s)"
+    )
+    speed.add_argument("--model", default=Settings.model, help="base model (default: %(default)s)")
     return top
 
 
@@ -78,7 +81,12 @@ def run_measurement(name: str, settings: Settings, quick: bool, chart: Path) -> 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Run a command; return what it found."""
     args = parser().parse_args(arguments)
-    return gather(args) if args.command == "evidence" else measure_speed(args)
+    if args.command == "speed":
+        return measure_speed(args)
+    try:
+        return gather(args)
+    except UnusableRunError as error:
+        sys.exit(str(error))
 
 
 def measure_speed(args: argparse.Namespace) -> dict[str, float | None]:

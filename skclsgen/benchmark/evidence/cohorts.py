@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +59,11 @@ class Cohort:
     def targets(self, part: LabelledTexts) -> np.ndarray:
         """Return 1 for the positive label, else 0, shape (rows,), int64."""
         return np.array([int(label == self.positive) for label in part.labels])
+
+    def labels(self, targets: Iterable[int]) -> list[str]:
+        """Turn 1 and 0 into the positive and the other label."""
+        (other,) = set(self.train.labels) - {self.positive}
+        return [self.positive if target else other for target in targets]
 
     def funnel(self) -> dict[str, dict[str, int]]:
         """Return how many rows of each label every part has."""

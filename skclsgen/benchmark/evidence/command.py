@@ -37,16 +37,37 @@ QUICK: dict[str, Any] = {
     "opponents": 2,
     "examples": 2,
 }
-COUNTS = [name for name in QUICK if name != "epochs"]
+#: Options that are numbers, and what they say.
+NUMBERS = {
+    "seeds": "fits of every arm that depends on chance; of clinifact-grouped, folds (of 5)",
+    "epochs": "of every arm with this package's LoRA",
+    "train_rows": "most rows to learn from",
+    "slow_train_rows": "most rows to learn from for the float32 Trainer",
+    "development_rows": "most rows to choose temperatures and thresholds by",
+    "test_rows": "most rows to judge by",
+    "few_rows": "most development and test rows of arms that ask much of each text",
+    "written_rows": "most test rows whose explanations are judged",
+    "passages": "most passages of general text",
+    "samples": "replies per text, of arms that sample them",
+    "opponents": "texts that each is compared with, of arms that do so",
+    "examples": "training rows shown in few-shot prompts",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("--dataset", choices=DATASETS, required=True)
+    parser.add_argument("--dataset", choices=DATASETS, required=True, help="what to classify")
     parser.add_argument(
         "--data", type=Path, help="folder with esnli/ and clinifact/; else their public homes"
     )
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument(
+        "--arms",
+        nargs="+",
+        choices=ARMS,
+        default=list(ARMS),
+        metavar="ARM",
+        help=f"what to compare with {JOINT} (default: all): {', '.join(ARMS)}",
+    )
     parser.add_argument(
         "--work",
         type=Path,
@@ -66,10 +87,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--finished", action="store_true", help="run nothing; report the runs that are there"
     )
     parser.add_argument("--quick", action="store_true", help="a few rows: does it all run?")
-    parser.add_argument("--model", default=EvidenceSettings.model)
-    parser.add_argument("--epochs", type=int)
-    for name in COUNTS:
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int)
+    parser.add_argument(
+        "--model", default=EvidenceSettings.model, help="base model (default: %(default)s)"
+    )
+    for name, text in NUMBERS.items():
+        default = getattr(EvidenceSettings, name)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=int,
+            metavar="N",
+            help=f"{text} (default: {'all' if default is None else default})",
+        )
 
 
 def settings_of(args: argparse.Namespace) -> EvidenceSettings:
@@ -77,7 +105,7 @@ def settings_of(args: argparse.Namespace) -> EvidenceSettings:
     settings = EvidenceSettings(args.dataset, model=args.model, data=args.data, memory=args.memory)
     if args.quick:
         settings = replace(settings, **QUICK)
-    given = {name: getattr(args, name) for name in (*COUNTS, "epochs")}
+    given = {name: getattr(args, name) for name in NUMBERS}
     return replace(settings, **{name: value for name, value in given.items() if value is not None})
 
 

@@ -99,6 +99,23 @@ def write_report(evidence: Evidence, folder: Path) -> Path:
     return page
 
 
+def _drawn(evidence: Evidence) -> str:
+    """Say what a seed draws."""
+    cohorts = evidence.cohorts.values()
+    if evidence.settings.dataset in CROSS_VALIDATED:
+        return (
+            f"Every seed is one of {FOLDS} folds without a source in common (the first is counted "
+            f"here); {len(cohorts)} of them are judged by, every row once"
+        )
+    if len({cohort.digest() for cohort in cohorts}) > 1:
+        return "Rows to learn from are drawn anew for every seed (those of the first are counted)"
+    if len(cohorts) > 1:
+        return (
+            "All seeds learn from the same rows, so intervals are not for other rows to learn from"
+        )
+    return "There is one seed"
+
+
 def _rows(evidence: Evidence) -> str:
     funnel = evidence.cohort.funnel()
     labels = sorted(next(iter(funnel.values())))
@@ -110,20 +127,14 @@ def _rows(evidence: Evidence) -> str:
         ],
     )
     groups = len(set(evidence.cohort.test.groups))
-    drawn = (
-        f"Every seed is one of {FOLDS} folds without a source in common (the first is counted "
-        f"here); {len(evidence.cohorts)} of them are judged by, every row once;"
-        if evidence.settings.dataset in CROSS_VALIDATED
-        else "Rows to learn from are drawn anew for every seed (those of the first are counted "
-        "here);"
-    )
     return (
         f"{counted}\n\nThe test rows come from {groups} sources; intervals resample sources, not "
-        f"rows. {drawn} temperatures and thresholds are chosen on the development rows, for all "
-        f"arms alike. Joint, classification-only and generation-only LoRA have the same "
-        f"number of epochs, {evidence.settings.epochs}, and the package's defaults, chosen for the "
-        "joint model on other e-SNLI rows, but that nothing holds the language of generation-only "
-        "tuning. Trainer has 3 epochs, batches of 8, LoRA of rank 16 on all linear layers and a "
+        f"rows. {_drawn(evidence)}; temperatures and thresholds are chosen on the development "
+        "rows, for all arms alike. Joint, classification-only and generation-only LoRA have the "
+        f"same number of epochs, {evidence.settings.epochs}, and the package's defaults, chosen "
+        "for the joint model on other e-SNLI rows, but that nothing holds the language of "
+        "generation-only tuning. "
+        "Trainer has 3 epochs, batches of 8, LoRA of rank 16 on all linear layers and a "
         f"learning rate of {LEARNING_RATE}, the usual ones. The probe, the CNN and the "
         "regressions choose layer, pooling, epochs or penalty on the rows to learn from, sources "
         f"held out as wholes. The sampling arms have {evidence.settings.samples} replies a text, "
@@ -260,8 +271,8 @@ def _comparison_table(evidence: Evidence) -> str:
 
 
 def _writing(evidence: Evidence, folder: Path, arm: str) -> list[str]:
-    groups = evidence.cohort.test.groups
-    return writing_sections(evidence.writing(arm), arm, evidence.settings.dataset, groups, folder)
+    dataset = evidence.settings.dataset
+    return writing_sections(evidence.writing(arm), arm, dataset, evidence.cohort, folder)
 
 
 def _manifest(evidence: Evidence) -> str:

@@ -13,7 +13,11 @@ from filelock import FileLock, Timeout
 
 from ..measure import save_json
 
-__all__ = ["RunStore", "without_nan"]
+__all__ = ["RunStore", "UnusableRunError", "without_nan"]
+
+
+class UnusableRunError(ValueError):
+    """What is kept is no finished run, or one of other settings or rows."""
 
 
 class RunStore:
@@ -47,7 +51,7 @@ class RunStore:
 
         Raises
         ------
-        ValueError
+        UnusableRunError
             If what is there is no finished run, or one of another heading: it may have taken hours,
             so it is neither used nor replaced.
         """
@@ -58,7 +62,7 @@ class RunStore:
             found = json.loads(file.read_text(encoding="utf-8"))
             heading, result = dict(found["heading"]), dict(found["result"])
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
+            raise UnusableRunError(
                 f"{file} holds no finished run ({error!r}); remove it, or name another folder."
             ) from error
         asked = self.headings[seed]
@@ -68,7 +72,7 @@ class RunStore:
             if heading.get(key) != asked.get(key)
         ]
         if other:
-            raise ValueError(
+            raise UnusableRunError(
                 f"{file} is a run with {', '.join(other)}; name another folder with --work, or "
                 "remove it."
             )

@@ -132,7 +132,7 @@ def _beside_others(
     writers = {
         JOINT_WRITER: joint,
         BASE: [
-            _speak(base, part.texts, positive, _labels(cohort, own.labels))
+            _speak(base, part.texts, positive, cohort.labels(own.labels))
             for part, own in zip(parts, joint, strict=True)
         ],
         "base, own label": [_speak(base, part.texts, positive) for part in parts],
@@ -154,12 +154,6 @@ def _beside_others(
         for row in range(min(8, len(test)))
     ]
     return {"quality": quality, "samples": samples}
-
-
-def _labels(cohort: Cohort, targets: Sequence[int]) -> list[str]:
-    """Turn 1 and 0 into the positive and the other label."""
-    (other,) = set(cohort.train.labels) - {cohort.positive}
-    return [cohort.positive if target else other for target in targets]
 
 
 def _said_by_people(part: LabelledTexts, positive: str) -> Spoken:
@@ -199,7 +193,7 @@ def _quality(
         "leakage_adjusted_simulatability": terms,
         "repetition": [repetition(reason) for reason in judged.reasons],
         "base_nll": explanation_log_perplexity(
-            clf, judged.texts, _labels(cohort, judged.labels), judged.reasons
+            clf, judged.texts, cohort.labels(judged.labels), judged.reasons
         ).tolist(),
         "ended": judged.ended,
         "words": [len(words(reason)) for reason in judged.reasons],
@@ -279,7 +273,7 @@ def _alignment(
     if observer is None:
         return result
     other = [1 - label for label in spoken.labels]
-    flipped = _speak(clf, test.texts, cohort.positive, _labels(cohort, other))
+    flipped = _speak(clf, test.texts, cohort.positive, cohort.labels(other))
 
     def seen(reasons: Sequence[str]) -> list[int]:
         masked = [mask_labels(reason, label_words) or "-" for reason in reasons]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from .arms import ARMS, JOINT
 from .before_after import language_test, writing_tests
+from .cohorts import Cohort
 from .plots import draw_writing
 from .tables import cell, difference, p_value, table
 
@@ -20,7 +21,7 @@ def writing_sections(
     writing: Mapping[int, Mapping[str, Any]],
     arm: str,
     dataset: str,
-    groups: Sequence[str],
+    cohort: Cohort,
     folder: Path,
 ) -> list[str]:
     """Return what was found about an arm's words, in Markdown; nothing if it was not run.
@@ -31,8 +32,8 @@ def writing_sections(
         As :func:`~skclsgen.benchmark.evidence.writing.judge_writing` returns it.
     arm, dataset : str
         For headings and the picture's name.
-    groups : sequence of str
-        Sources of the first seed's test rows.
+    cohort : Cohort
+        The first seed's rows.
     folder : Path
         For the picture.
     """
@@ -43,7 +44,7 @@ def writing_sections(
     first = writing.get(0)
     if first is None:
         return parts
-    tests = writing_tests(first, groups)
+    tests = writing_tests(first, cohort.test.groups)
     suffix = "" if arm == JOINT else f"-{arm}"
     file = folder / f"{dataset}-explanations{suffix}.png"
     draw_writing(tests, file)
@@ -56,7 +57,7 @@ def writing_sections(
         f"## Language{by}",
         _language(writing),
         f"## Explanations to look at{by}",
-        _samples(first),
+        _samples(first, cohort),
     ]
 
 
@@ -146,10 +147,19 @@ def _language(writing: Mapping[int, Mapping[str, Any]]) -> str:
     return "Log-perplexity on general text.\n\n" + table(head, rows)
 
 
-def _samples(writing: Mapping[str, Any]) -> str:
-    writers = list(writing["quality"])
+def _samples(writing: Mapping[str, Any], cohort: Cohort) -> str:
+    writers, samples = list(writing["quality"]), writing["samples"]
+    explained = cohort.labels(sample["explained"] for sample in samples)
     rows = [
-        [cell(sample["text"], 300), sample["label"], *(cell(sample[w], 300) for w in writers)]
-        for sample in writing["samples"]
+        [
+            cell(sample["text"], 300),
+            sample["label"],
+            label,
+            *(cell(sample[w], 300) for w in writers),
+        ]
+        for sample, label in zip(samples, explained, strict=True)
     ]
-    return table(["Text", "True label", *writers], rows)
+    note = (
+        "The base model was asked for the head's label, or for its own; people gave the true one's."
+    )
+    return f"{note}\n\n" + table(["Text", "True label", "Head's label", *writers], rows)
