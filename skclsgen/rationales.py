@@ -251,8 +251,8 @@ def choose_rationales(
             for candidate, text, label in zip(candidates, rows.texts, rows.labels, strict=True)
         ]
         reasons = [c if d is None else None for c, d in zip(candidates, dropped, strict=True)]
-        if callable(source) and any(candidates) and None not in dropped:
-            _warn_that_all_are_dropped(dropped)
+        if callable(source):
+            _warn_if_most_are_dropped([d for c, d in zip(candidates, dropped, strict=True) if c])
     counts = []
     for index in range(len(label_words)):
         why = [d for label, d in zip(rows.labels, dropped, strict=True) if label == index]
@@ -263,12 +263,15 @@ def choose_rationales(
     return reasons, RationaleReport(name, counts)
 
 
-def _warn_that_all_are_dropped(dropped: Sequence[str | None]) -> None:
-    lost = ", ".join(f"{reason}: {count}" for reason, count in Counter(dropped).items())
+def _warn_if_most_are_dropped(dropped: Sequence[str | None]) -> None:
+    lost = Counter(reason for reason in dropped if reason is not None)
+    if 2 * lost.total() <= len(dropped):
+        return
+    counted = ", ".join(f"{reason}: {count}" for reason, count in lost.items())
     warnings.warn(
-        f"none of the {len(dropped)} explanations that the callable rationales returned can be "
-        f"learnt from ({lost}), so explain will not be better than the base model. Pass "
-        "explanations to fit, which are taken as they are, or change the callable.",
+        f"{lost.total()} of the {len(dropped)} explanations that the callable rationales returned "
+        f"are no quotations to learn from ({counted}) and are left out. Pass explanations to fit, "
+        "which are taken as they are, or change the callable.",
         FallbackWarning,
         stacklevel=2,
     )

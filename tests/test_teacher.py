@@ -1,6 +1,7 @@
 """Reasons written by a function of the caller's."""
 
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -48,13 +49,22 @@ def test_a_teacher_writes_the_reasons_of_all_training_rows(quick, data):
     assert clf.history_ == same.history_
 
 
-def test_a_teacher_whose_reasons_are_all_dropped_is_told_of(quick):
+@pytest.mark.parametrize("kept", [0, 2, 3])
+def test_a_teacher_most_of_whose_reasons_are_dropped_is_told_of(quick, kept):
     """As those in another language than the texts are."""
-    texts = ["请尽快退款给我", "谢谢你们的帮助"] * 3
-    translated = ["Asks for money back, soon", "Thanks people who helped"] * 3
-    clf = CLSGenClassifier(**quick | {"rationales": lambda texts, labels: translated})
-    with pytest.warns(FallbackWarning, match=r"none of the 6 explanations .* \(ungrounded: 6\)"):
-        clf.fit(texts, ["urgent", "calm"] * 3)
+    texts = ["请尽快退款给我", "谢谢你们的帮助"] * 4
+    written = [*texts[:kept], *["Asks for money back, soon"] * (6 - kept), None, ""]
+    clf = CLSGenClassifier(**quick | {"rationales": lambda texts, labels: written})
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", FallbackWarning)
+        clf.fit(texts, ["urgent", "calm"] * 4)
+    said = [str(own.message) for own in told if own.category is FallbackWarning]
+    if kept == 3:  # no more than half are lost
+        assert said == []
+    else:
+        (said,) = said
+        assert said.startswith(f"{6 - kept} of the 6 explanations")
+        assert f"(ungrounded: {6 - kept})" in said
 
 
 def test_what_it_writes_is_filtered(quick, data):
