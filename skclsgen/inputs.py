@@ -20,6 +20,7 @@ from .exceptions import InvalidExplanationsError, InvalidLabelsError, InvalidTex
 __all__ = [
     "TrainingRows",
     "check_explanations",
+    "check_groups",
     "check_labels",
     "check_same_columns",
     "check_texts",
@@ -322,6 +323,36 @@ def check_weights(sample_weight: Any, n_texts: int) -> np.ndarray:
     if not weights.any():
         raise ValueError("sample_weight is zero for every text; give some a positive weight.")
     return weights
+
+
+def check_groups(groups: Any, rows: int) -> np.ndarray:
+    """Return the number of each row's group, shape (rows,), int64; each its own without groups.
+
+    Raises
+    ------
+    ValueError
+        If there is not one group per row, or some are missing.
+
+    Examples
+    --------
+    >>> check_groups(["b", "a", "b"], 3)
+    array([1, 0, 1])
+    """
+    if groups is None:
+        return np.arange(rows)
+    found = np.asarray(groups)
+    if found.shape != (rows,):
+        raise ValueError(
+            f"groups has the shape {found.shape} for {rows} rows; pass one group per row."
+        )
+    # As they are: among texts, NaN would be read as one more text.
+    missing = sum(map(is_missing, np.asarray(groups, dtype=object).tolist()))
+    if missing:
+        raise ValueError(
+            f"groups has {missing} missing values; give such rows a group of their own."
+        )
+    index: np.ndarray = np.unique(found, return_inverse=True)[1].astype(np.int64)
+    return index
 
 
 def check_explanations(

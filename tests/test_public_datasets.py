@@ -230,6 +230,14 @@ def test_both_shapes_of_clinifact(tmp_path, suffix, shape):
     assert whole.take([4, 5]).texts == test.texts
 
 
+def test_rows_without_a_trial_are_linked_by_their_publication(tmp_path):
+    rows = {"train": [(5, "", 11, 1), (6, "", 12, 0)], "validation": [(7, "", 11, 2)]}
+    for split in CLINIFACT_ROWS:
+        own = rows.get(split, [(8, "NCT01", 12, 0)])
+        write_csv(tmp_path / f"{split}.csv", clinifact_derived(own))
+    assert fetch_clinifact("all", folder=tmp_path).groups == ["11", "12", "11", "12"]
+
+
 @pytest.mark.parametrize(
     ("home", "wording"),
     [

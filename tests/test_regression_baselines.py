@@ -114,7 +114,7 @@ def test_sources_are_held_out_as_wholes():
     for learnt, judged in held_out_folds(y, groups, random_state=0):
         assert not set(groups[learnt]) & set(groups[judged])
     assert held_out_folds(y[:12], groups[:12]) == []  # one source of a class, or of each
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+    with pytest.raises(ValueError, match="pass one group per row"):
         TunedLogisticRegression().fit(X, y, groups=groups[:-1])
 
 

@@ -136,7 +136,7 @@ def test_clustered_variance_agrees_with_the_clustered_bootstrap():
 def test_delong_is_not_taken_in_by_rounding():
     for pairs in range(2, 40):  # each group's positive and negative rows cancel, nearly or exactly
         found = auroc_interval([0, 1] * pairs, range(2 * pairs), groups=np.repeat(range(pairs), 2))
-        assert found[0] == pytest.approx(found[1]) == pytest.approx(found[2])
+        assert found[1:] == (0, 1)
     rows = 100_000
     y, one = np.tile([0, 1], rows), np.arange(2.0 * rows)
     other = one.copy()
@@ -277,3 +277,17 @@ def test_holm_worked_by_hand():
     assert holm([0.04, 0.04]).tolist() == [0.08, 0.08]
     assert holm([0.6, 0.7]).tolist() == [1, 1]
     assert holm([]).shape == (0,)
+    with pytest.raises(ValueError, match=r"p_values has 1\.5, which is no share"):
+        holm([0.2, 1.5])
+
+
+def test_nothing_is_told_from_no_draws():
+    with pytest.raises(ValueError, match="repeats is 0; draw at least once"):
+        permutation_test(np.arange(99.0), np.zeros(99), repeats=0)
+
+
+def test_sources_that_are_alike_tell_nothing_of_others():
+    """Each of two has the very AUROC of both: their spread is 0, and nothing is known of others."""
+    y, scores = [0, 1, 1, 0, 1, 1], [0.3, 0.2, 0.4, 0.3, 0.2, 0.4]
+    assert auroc_interval(y, scores, groups=[0, 0, 0, 1, 1, 1]) == (0.5, 0, 1)
+    assert auroc_interval(y, [0.5] * 6) == (0.5, 0.5, 0.5)

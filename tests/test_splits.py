@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from skclsgen.baselines.cnn_network import split
+from skclsgen.baselines.regression import held_out_folds
 from skclsgen.datasets import grouped_components, leak_free_split, rows_without_leak
 
 
@@ -60,6 +62,41 @@ def test_splits_keep_groups_whole_and_shares_alike(test_size, validation_size):
         assert abs(len(parts[1]) / 1000 - validation_size) < 0.02
 
 
+def test_big_sources_are_on_either_side():
+    """Folds are dealt the biggest first, so whoever takes the first fold takes those, always."""
+    groups = [0] * 12 + [1] * 10 + list(range(2, 40))
+    labels = [row % 2 for row in range(len(groups))]
+    tests = [leak_free_split(groups, labels, 0.2, random_state=seed)[1] for seed in range(30)]
+    for first in (0, 12):
+        assert 1 <= sum(first in test for test in tests) <= 15
+
+
+@pytest.mark.parametrize("sources", [2, 3])
+def test_a_few_sources_are_enough(sources):
+    groups = np.arange(24) % sources
+    train, test = leak_free_split(groups, [0, 1] * 12 if sources == 3 else [0, 0, 1, 1] * 6, 0.25)
+    assert len(train) + len(test) == 24
+    assert len(test) == 24 // sources
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        (["a", None, "b", "c"] * 2, "groups has 2 missing values"),
+        ([["a"], ["b"]] * 4, r"groups has the shape \(8, 1\) for 8 rows"),
+        (["a", "b"], r"groups has the shape \(2,\) for 8 rows"),
+    ],
+)
+def test_groups_that_are_none(groups, message):
+    for ask in (
+        lambda: leak_free_split(groups, [0, 1] * 4),
+        lambda: held_out_folds(np.array([0, 1] * 4), groups=groups),
+        lambda: split(np.array([0, 1] * 4), 0.5, np.random.default_rng(0), groups),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ask()
+
+
 def test_splits_repeat_by_seed():
     groups, labels = np.arange(40) // 2, np.arange(40) % 2
 
@@ -85,7 +122,7 @@ def test_a_rare_label_passes_in_silence(recwarn):
         ([1] * 8, {}, "1 different values, too few for 2 parts"),
         ([1, 2] * 4, {"validation_size": 0.2}, "2 different values, too few for 3 parts"),
         (range(8), {"test_size": 0.1}, "at most 4 rows of a label"),
-        (range(7), {}, "inconsistent"),
+        (range(7), {}, "one group per row"),
     ],
 )
 def test_splits_that_cannot_be(groups, options, message):

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import check_consistent_length
 from torch import nn
 
 from ..datasets import leak_free_split
 from ..holdout import can_hold_out, hold_out
+from ..inputs import check_groups
 
 __all__ = ["NO_WORD", "ConvolutionalNetwork", "batches", "numbers", "split", "vocabulary"]
 
@@ -129,10 +129,10 @@ def split(
         return rows, rows[:0]
     seed = int(rng.integers(2**31))
     if groups is not None:
-        check_consistent_length(labels, groups)
+        groups = check_groups(groups, len(labels))
         try:
             training, held_out = leak_free_split(groups, labels, fraction, random_state=seed)
-        except ValueError:  # too few sources for such a share
+        except ValueError:  # too few sources, or rows of a label, for such a share
             return rows, rows[:0]
         classes = len(np.unique(labels))
         if min(len(np.unique(labels[part])) for part in (training, held_out)) < classes:

@@ -13,9 +13,10 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils import Tags, check_consistent_length
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..inputs import check_groups
 from ..labels import check_class_labels
 from ..parameters import Bound, check_number
 from .columns import EachColumn, overlap_names, word_overlap
@@ -64,14 +65,18 @@ def held_out_folds(
         Rows to learn from, every class among them, and to judge by, for each fold; none if a class
         is too rare to be held out.
 
+    Raises
+    ------
+    ValueError
+        If there is not one group per row, or some are missing.
+
     Examples
     --------
     >>> folds = held_out_folds(np.array([0, 1, 0, 1]), groups=["a", "a", "b", "b"], random_state=0)
     >>> sorted(judged.tolist() for _, judged in folds)
     [[0, 1], [2, 3]]
     """
-    sources = np.arange(len(labels)) if groups is None else np.asarray(groups)
-    check_consistent_length(labels, sources)
+    sources = check_groups(groups, len(labels))
     n_classes = len(np.unique(labels))
     rarest = min(len(np.unique(sources[labels == label])) for label in np.unique(labels))
     n_folds = min(n_folds, rarest)

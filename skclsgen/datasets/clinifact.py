@@ -138,7 +138,8 @@ def fetch_clinifact(
     tables = [_read(name, folder, data_home, verbose) for name in IDENTITIES]
     table = pd.concat(tables, keys=list(IDENTITIES), names=["split"])
     components = grouped_components(table["nctId"].tolist(), table["PMID"].tolist())
-    table["group"] = table.groupby(components)["nctId"].transform("min")
+    names = table["nctId"].where(table["nctId"] != "", table["PMID"])
+    table["group"] = names.groupby(components).transform("min")
     if split != "all":
         table = table.loc[[split]]
     labels = table["label"].map(LABELS)

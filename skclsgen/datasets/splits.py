@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.utils import check_consistent_length, check_random_state
 
-from ..inputs import is_missing
+from ..inputs import check_groups, is_missing
 
 __all__ = ["grouped_components", "leak_free_split", "rows_without_leak"]
 
@@ -79,7 +79,7 @@ def leak_free_split(
     """Split rows so that no group is on two sides, labels in like shares on each.
 
     Rows are dealt into at most 20 folds by scikit-learn's ``StratifiedGroupKFold``, of which the
-    nearest number makes up each part; big groups may move the shares further.
+    nearest number, drawn at random, makes up each part; big groups may move the shares further.
 
     Parameters
     ----------
@@ -99,8 +99,8 @@ def leak_free_split(
     Raises
     ------
     ValueError
-        If the shares leave no room for one another, or there are too few groups or rows of a
-        label to fill every part.
+        If the shares leave no room for one another, there are too few groups or rows of a label
+        to fill every part, or groups are missing or not one per row.
 
     Examples
     --------
@@ -114,8 +114,7 @@ def leak_free_split(
             f"test_size={test_size} and validation_size={validation_size} are not shares of the "
             "rows that leave some to train on; give shares whose sum is below 1."
         )
-    check_consistent_length(groups, labels)
-    group, label = np.asarray(groups), np.asarray(labels)
+    group, label = check_groups(groups, len(labels)), np.asarray(labels)
     n_groups, n_parts = len(np.unique(group)), 3 if validation_size else 2
     if n_groups < n_parts:
         raise ValueError(
@@ -139,9 +138,10 @@ def _cut(
     rng: np.random.RandomState,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Part ``rows`` into those left and a share of them."""
-    ratio = Fraction(share).limit_denominator(MOST_FOLDS)
+    most_folds = min(MOST_FOLDS, len(np.unique(groups[rows])))
+    ratio = Fraction(share).limit_denominator(most_folds)
     if ratio <= 0 or ratio >= 1:  # a share nearer to nothing, or to all, than to one fold
-        ratio = Fraction(1 if ratio <= 0 else MOST_FOLDS - 1, MOST_FOLDS)
+        ratio = Fraction(1 if ratio <= 0 else most_folds - 1, most_folds)
     most = np.unique(labels[rows], return_counts=True)[1].max()
     if most < ratio.denominator:
         raise ValueError(
@@ -154,7 +154,9 @@ def _cut(
         warnings.filterwarnings("ignore", "The least populated class")
         dealt = [fold for _, fold in folds.split(rows, labels[rows], groups[rows])]
     cut = np.zeros(len(rows), dtype=bool)
-    cut[np.concatenate(dealt[: ratio.numerator])] = True
+    # At random: the biggest groups are dealt first, and would always be in the first folds.
+    drawn = rng.permutation(len(dealt))[: ratio.numerator]
+    cut[np.concatenate([dealt[fold] for fold in drawn])] = True
     if not cut.any() or cut.all():
         raise ValueError(
             f"groups are too few or too unequal for a share of {share:g}; give rows from more "

@@ -9,8 +9,9 @@ import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
 
+from ..inputs import check_groups
 from .significance import Comparison
-from .targets import check_binary, check_groups, check_level
+from .targets import check_binary, check_level
 
 __all__ = ["auroc_interval", "delong_test"]
 
@@ -39,8 +40,9 @@ def auroc_interval(
     Returns
     -------
     tuple of float
-        AUROC, and the ends of the interval; a perfect one has no width, and where a class has a
-        single row (group) nothing is known: 0 to 1.
+        AUROC, and the ends of the interval. A perfect one, and that of scores that are all the
+        same, has no width; where a class has a single row (group), or no row's (group's) scores
+        stand out from the others', nothing is known: 0 to 1.
 
     Raises
     ------
@@ -62,10 +64,11 @@ def auroc_interval(
     """
     check_level(level)
     (auroc,), variance = _delong(y_true, [proba], groups)
-    if variance is None:
-        return auroc, 0.0, 1.0
-    if auroc in (0.0, 1.0) or not variance:
+    constant = np.ptp(np.asarray(proba, dtype=float)) == 0
+    if constant or (auroc in (0.0, 1.0) and variance is not None):
         return auroc, auroc, auroc
+    if not variance:
+        return auroc, 0.0, 1.0
     half = norm.ppf((1 + level) / 2) * variance**0.5 / (auroc * (1 - auroc))
     return auroc, float(expit(logit(auroc) - half)), float(expit(logit(auroc) + half))
 

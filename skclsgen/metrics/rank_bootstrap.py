@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from .targets import check_binary, check_groups
+from ..inputs import check_groups
+from .targets import check_binary
 
 __all__ = ["resampling_weights", "weighted_auroc"]
 
-#: Numbers of a table of weights that are dealt with at a time.
-CHUNK = 2**24
+#: Numbers of a table of weights that are dealt with at a time: what a processor's cache holds.
+CHUNK = 2**18
 
 
 def resampling_weights(

@@ -10,7 +10,8 @@ import numpy as np
 from scipy.stats import t as student
 from sklearn.utils import check_random_state
 
-from .targets import check_groups, check_level
+from ..inputs import check_groups
+from .targets import check_level, check_repeats
 
 __all__ = [
     "Comparison",
@@ -94,8 +95,7 @@ def paired_bootstrap(
     """
     tables = [np.asarray(array) for array in arrays]
     check_level(level)
-    if repeats < 1:
-        raise ValueError(f"repeats is {repeats}; resample at least once.")
+    check_repeats(repeats)
     if not tables or len({len(table) for table in tables}) > 1 or not len(tables[0]):
         raise ValueError(
             f"arrays have {[len(table) for table in tables]} rows; pass at least one, all of the "
@@ -170,6 +170,7 @@ def permutation_test(
             f"values_a and values_b have the shapes {a.shape} and {b.shape}; pass one value of "
             "each per row, at least one."
         )
+    check_repeats(repeats)
     _check_finite(a - b, "values_a and values_b")
     difference, low, high, sums = _mean_and_interval(a - b, groups, level)
     if 2 ** min(len(sums), 62) <= repeats:
@@ -285,6 +286,11 @@ def holm(p_values: Any) -> np.ndarray:
     ndarray of shape (tests,), float64
         In the same order; at most 1.
 
+    Raises
+    ------
+    ValueError
+        If one is not between 0 and 1.
+
     References
     ----------
     .. [1] Holm, "A simple sequentially rejective multiple test procedure", 1979,
@@ -296,6 +302,9 @@ def holm(p_values: Any) -> np.ndarray:
     array([0.03, 0.06, 0.06])
     """
     found = np.asarray(p_values, dtype=float)
+    strange = found[(found < 0) | (found > 1)]
+    if strange.size:
+        raise ValueError(f"p_values has {strange[0]:g}, which is no share between 0 and 1.")
     adjusted = np.full(found.shape, np.nan)
     known = np.flatnonzero(~np.isnan(found))
     order = known[np.argsort(found[known], kind="stable")]

@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..inputs import is_missing
-
-__all__ = ["check_binary", "check_groups", "check_level", "check_same_kind", "check_several"]
+__all__ = ["check_binary", "check_level", "check_repeats", "check_same_kind", "check_several"]
 
 
 def check_binary(
@@ -53,36 +51,6 @@ def check_binary(
     return y, found
 
 
-def check_groups(groups: Any, rows: int) -> np.ndarray:
-    """Return the number of each row's group, shape (rows,), int64; each its own without groups.
-
-    Raises
-    ------
-    ValueError
-        If there is not one group per row, or some are missing.
-
-    Examples
-    --------
-    >>> check_groups(["b", "a", "b"], 3)
-    array([1, 0, 1])
-    """
-    if groups is None:
-        return np.arange(rows)
-    found = np.asarray(groups)
-    if found.shape != (rows,):
-        raise ValueError(
-            f"groups has the shape {found.shape} for {rows} rows; pass one group per row."
-        )
-    # As they are: among texts, NaN would be read as one more text.
-    missing = sum(map(is_missing, np.asarray(groups, dtype=object).tolist()))
-    if missing:
-        raise ValueError(
-            f"groups has {missing} missing values; give such rows a group of their own."
-        )
-    index: np.ndarray = np.unique(found, return_inverse=True)[1].astype(np.int64)
-    return index
-
-
 def check_level(level: float) -> None:
     """Refuse what is no confidence level.
 
@@ -97,6 +65,22 @@ def check_level(level: float) -> None:
     """
     if not 0 < level < 1:
         raise ValueError(f"level is {level!r}; it is a share between 0 and 1, such as 0.95.")
+
+
+def check_repeats(repeats: int) -> None:
+    """Refuse to draw nothing.
+
+    Raises
+    ------
+    ValueError
+        If ``repeats`` is below 1.
+
+    Examples
+    --------
+    >>> check_repeats(200)
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats is {repeats}; draw at least once.")
 
 
 def check_same_kind(*labels: Any) -> None:

@@ -15,7 +15,6 @@ from ...datasets import (
     LabelledTexts,
     fetch_clinifact,
     fetch_esnli,
-    leak_free_split,
     load_messages,
 )
 from .settings import EvidenceSettings
@@ -104,6 +103,12 @@ def draw(part: LabelledTexts, rows: int, seed: int) -> LabelledTexts:
     return part.take(np.sort(chosen))
 
 
+def _first_fold(part: LabelledTexts, folds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers outside of the first of several folds without a source in common, and in it."""
+    dealt = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
+    return next(dealt.split(part.labels, part.labels, part.groups))
+
+
 def _outside(part: LabelledTexts, *others: LabelledTexts) -> LabelledTexts:
     """Leave out rows whose group is in another part."""
     taken = {group for other in others for group in other.groups}
@@ -147,8 +152,7 @@ def _clinifact_grouped(settings: EvidenceSettings, seed: int) -> Cohort:
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
     splits = list(folds.split(rows.labels, rows.labels, rows.groups))
     rest, test = (rows.take(part) for part in splits[seed])
-    split = leak_free_split(rest.groups, rest.labels, test_size=0.2, random_state=0)
-    train, development = (rest.take(part) for part in split)
+    train, development = (rest.take(part) for part in _first_fold(rest, 5))
     return Cohort(
         draw(train, settings.train_rows, seed),
         draw(development, settings.development_rows, seed=1),
@@ -166,7 +170,7 @@ def _messages(settings: EvidenceSettings, seed: int) -> Cohort:
         reasons = [[reason] for reason in split.explanations]
         parts.append(LabelledTexts(records, list(split.labels), reasons, list(split.groups)))
     rest, test = parts
-    kept, held_out = leak_free_split(rest.groups, rest.labels, test_size=0.25, random_state=0)
+    kept, held_out = _first_fold(rest, 4)
     return Cohort(
         draw(rest.take(kept), settings.train_rows, seed),
         draw(rest.take(held_out), settings.development_rows, seed=1),
