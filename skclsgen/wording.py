@@ -9,7 +9,8 @@ import regex  # its \w, unlike the standard library's, knows vowel signs, and it
 __all__ = ["is_unspaced", "terms", "words"]
 
 # Hyphens and apostrophes bind: "non-toxic" does not name the label "toxic".
-_PLAIN = str.maketrans("\u2019\u2010\u2011", "'--")
+#: Apostrophes and hyphens as ASCII has them.
+PLAIN = str.maketrans("\u2019\u2010\u2011", "'--")
 _WORD = regex.compile(r"\w+(?:[-']\w+)*")
 
 #: A character, with its marks, of the scripts that put no spaces between words, or few.
@@ -31,7 +32,7 @@ def words(text: str) -> list[str]:
     >>> words("It's a Non-toxic thing.")
     ["it's", 'a', 'non-toxic', 'thing']
     """
-    return _WORD.findall(text.casefold().translate(_PLAIN))
+    return _WORD.findall(text.casefold().translate(PLAIN))
 
 
 def terms(text: str) -> list[str]:

@@ -146,6 +146,8 @@ def test_rows_are_taken_in_order_whatever_their_index():
         ),
         (lambda: alignment_scores([np.nan, 0.2], [1, 1]), "not finite"),
         (lambda: alignment_scores([3.0, -1.0], [1, 0]), "no probabilities"),
+        (lambda: alignment_scores([[0.9, 0.9], [0.2, 0.3]], [1, 0]), "do not sum to 1"),
+        (lambda: alignment_scores([[0.9], [0.2]], [0, 0]), "do not sum to 1"),
         (lambda: flip_rate(["yes", "no"], [1, 0]), "words on one side"),
     ],
 )
@@ -223,6 +225,7 @@ def test_words_of_any_array_are_words():
         ("It is C.", ["C", "C#"], 0),
         ("#1", ["1", "#1"], 1),
         ("**1**", ["1", "2"], 0),
+        ("It isn\u2019t 1.", ["1", "2"], None),
         ("a", ["A", "a"], None),
     ],
 )

@@ -177,6 +177,13 @@ def test_overlap_worked_by_hand():
     assert found["bleu"] == pytest.approx(100 * (5 / 6 * 3 / 5 * 2 / 4 * 1 / 3) ** 0.25)
 
 
+def test_nothing_is_scored_out_of_nothing():
+    with pytest.raises(ValueError, match="repeats is 0; draw at least once"):
+        groundedness_lift(["a cat"] * 2, ["the cat", "the dog"], repeats=0)
+    with pytest.raises(ValueError, match="ended has 1 entries for 2 texts"):
+        fluency_scores(["the cat sat", "a dog"], ended=[True])
+
+
 def test_overlap_needs_references():
     pytest.importorskip("rouge_score", reason="the benchmark extra is not installed")
     with pytest.raises(ValueError, match="references for 0"):

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from conftest import build_model
 
 from skclsgen import CLSGenClassifier
-from skclsgen.exceptions import InvalidTextError
+from skclsgen.exceptions import InvalidExplanationsError, InvalidTextError
 from skclsgen.metrics import explanation_log_perplexity, language_change
 
 TEXTS = ["The capital of France is Paris.", "Water boils at 100 degrees, or somewhat below."]
@@ -61,6 +62,19 @@ def test_texts_that_predict_nothing_are_refused(tiny, data):
         language_change(clf, [TEXTS[0], "a"])
     with pytest.raises(InvalidTextError, match="texts is empty"):
         language_change(clf, [])
+    with pytest.raises(ValueError, match="max_length=1 must be a whole number >= 2"):
+        language_change(clf, TEXTS, max_length=1)
+
+
+def test_no_more_is_read_than_the_context_holds(tmp_path, data):
+    """GPT-2 has no places beyond it."""
+    texts, labels, _ = data
+    clf = CLSGenClassifier(build_model(tmp_path, "gpt2"), epochs=0).fit(texts, labels)
+    long = ["word " * 1000]
+    assert language_change(clf, long, max_length=5000).tokens[0] == 512 - 2
+    assert np.isfinite(explanation_log_perplexity(clf, texts[:1], "routine", long)).all()
+    with pytest.raises(InvalidExplanationsError, match="explanations is None"):
+        explanation_log_perplexity(clf, texts[:1], "routine", None)
 
 
 def test_explanations_are_read_by_the_base_model_behind_text_and_label(quick, data):

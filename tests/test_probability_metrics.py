@@ -101,6 +101,8 @@ def test_the_null_band_holds_what_is_calibrated_and_nothing_else():
     assert low < smooth_ece(y, proba) < high
     assert smooth_ece(y, simulated(2000, sharper=3.0)[1]) > 2 * high
     assert smooth_ece_null(proba, random_state=0) == (low, high)
+    with pytest.raises(ValueError, match="repeats is 0; draw at least once"):
+        smooth_ece_null(proba, repeats=0)
 
 
 def test_a_reliability_curve_finds_the_truth():

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from ..wording import words
+from ..wording import PLAIN, words
 from .targets import check_binary, check_same_kind
 
 __all__ = [
@@ -46,10 +46,11 @@ def stated_label(reply: str, label_words: Sequence[str]) -> int | None:
     The label whose words the reply begins with, whatever the case; else the only one that is named
     anywhere. Words count as wholes ("non-toxic" does not name "toxic"), and where one label's words
     are part of another's ("supported", "not supported"), the longer name counts. A label that is
-    denied within a clause ("it is not supported" where the other label is "unsupported") is not
-    named: which of the others holds instead is for the reader to guess. Where labels have digits
-    or differ in signs alone ("1" and "-1", "C" and "C++"), signs within and around words count too;
-    those that sentences have, where labels cannot be told apart without them ("<5" and ">5").
+    denied by one of the two words before it, within its clause ("it is not supported" where the
+    other label is "unsupported"), is not named: which of the others holds instead is for the reader
+    to guess. Where labels have digits or differ in signs alone ("1" and "-1", "C" and "C++"), signs
+    within and around words count too; those that sentences have, where labels cannot be told apart
+    without them ("<5" and ">5").
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ def _told_apart(names: Sequence[list[str]]) -> bool:
 
 def _words_and_signs(text: str, around: str) -> list[str]:
     """Words between blanks, without the signs ``around`` them."""
-    cut = filter(None, _BETWEEN.split(text.casefold()))
+    cut = filter(None, _BETWEEN.split(text.casefold().translate(PLAIN)))
     return [word.strip(around) or word for word in cut]
 
 
@@ -249,6 +250,8 @@ def _checked(proba: Any, observed: Sequence[int | None]) -> tuple[np.ndarray, np
     check_binary(np.zeros(found.size), found.ravel())
     if found.ndim == 1:
         found = np.column_stack([1 - found, found])
+    if not np.allclose(found.sum(axis=1), 1, atol=1e-3):
+        raise ValueError("proba has rows that do not sum to 1; pass one column for each class.")
     strange = [label for label in observed if label not in (None, *range(found.shape[1]))]
     if strange:
         raise ValueError(

@@ -11,7 +11,7 @@ from scipy.special import softmax
 from sklearn.utils import check_random_state
 
 from ..temperature import best_temperature
-from .targets import check_binary, check_level
+from .targets import check_binary, check_level, check_repeats
 
 __all__ = [
     "ReliabilityCurve",
@@ -101,7 +101,7 @@ def smooth_ece_null(
     Raises
     ------
     ValueError
-        If ``proba`` are no probabilities, or ``level`` is no share.
+        If ``proba`` are no probabilities, ``level`` is no share, or ``repeats`` is below 1.
 
     Examples
     --------
@@ -133,11 +133,17 @@ def smooth_ece_draws(
     -------
     ndarray of shape (repeats,), float64
 
+    Raises
+    ------
+    ValueError
+        If ``proba`` are no probabilities, or ``repeats`` is below 1.
+
     Examples
     --------
     >>> smooth_ece_draws([0.3, 0.6, 0.8] * 100, repeats=3, random_state=0).shape
     (3,)
     """
+    check_repeats(repeats)
     found = check_binary(np.zeros(len(proba)), proba)[1]
     drawn = check_random_state(random_state).uniform(size=(repeats, len(found))) < found
     return np.array([smooth_ece(labels.astype(int), found) for labels in drawn])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from ..exceptions import InvalidExplanationsError
 from ..inputs import check_explanations
 from ..labels import class_indices
 from ..likelihood import row_nll
@@ -32,7 +33,7 @@ def explanation_log_perplexity(
     labels : label or array-like of shape (n_samples,)
         What each explanation explains; one label goes for all.
     explanations : sequence of str or None, of length n_samples
-        Blank ones have no perplexity.
+        Blank ones have no perplexity; of long ones as much is read as the model's context holds.
     verbose : int, default=0
         Show a progress bar while the base model is loaded, from 1 up.
 
@@ -62,15 +63,17 @@ def explanation_log_perplexity(
     texts = clf._check_texts(X)
     chosen = class_indices(labels, clf.classes_, len(texts))
     given = check_explanations(explanations, len(texts))
+    if given is None:
+        raise InvalidExplanationsError("explanations is None; pass one string or None per text.")
     live = clf._network.live(verbose)
     prompts = live.encoder.encode(texts)
-    said = {
-        row: live.encoder.plain_ids(" " + " ".join(reason.split()))
-        for row, reason in enumerate(given or [])
-        if reason
-    }
+    said = {row: live.encoder.reason_ids(reason) for row, reason in enumerate(given) if reason}
     model = PackedModel(live.base, live.encoder.prefix_ids)
-    rows = [([*prompts[row], *live.encoder.opening(chosen[row])], ids) for row, ids in said.items()]
+    context = live.base.context_length - len(live.encoder.prefix_ids)
+    rows = []
+    for row, ids in said.items():
+        asked = [*prompts[row], *live.encoder.opening(chosen[row])]
+        rows.append((asked, ids[: context - len(asked)]))
     found = np.full(len(texts), np.nan)
     found[list(said)] = [own.mean() for own in row_nll(model, rows)]
     return found

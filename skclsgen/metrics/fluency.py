@@ -144,7 +144,7 @@ def fluency_scores(
     Raises
     ------
     ValueError
-        If there are no texts.
+        If there are no texts, or ``ended`` is of another length.
 
     Examples
     --------
@@ -152,6 +152,10 @@ def fluency_scores(
     0.5
     """
     check_several(texts, "texts")
+    if ended is not None and len(ended) != len(texts):
+        raise ValueError(
+            f"ended has {len(ended)} entries for {len(texts)} texts; pass one for each text."
+        )
     ease = [flesch_reading_ease(text) for text in texts]
     known = [value for value in ease if not np.isnan(value)]
     lengths = [len(words(text)) for text in texts]

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from ..inputs import check_texts
 from ..packed_model import PackedModel
 from ..packing import Row, batches_by_length
+from ..parameters import Bound, check_number
 from ..replay import start_of_text
 
 __all__ = ["LanguageChange", "language_change"]
@@ -64,7 +65,7 @@ def language_change(
     texts : sequence of str
         General text; each at least two tokens.
     max_length : int, default=256
-        Tokens read of each text.
+        Tokens read of each text, and no more than the model's context holds.
     verbose : int, default=0
         Show a progress bar from 1 up.
 
@@ -77,7 +78,7 @@ def language_change(
     InvalidTextError
         If there is no text, or one is blank.
     ValueError
-        If a text is a single token.
+        If a text is a single token, or ``max_length`` is below 2.
 
     Examples
     --------
@@ -89,12 +90,15 @@ def language_change(
     ([0.0], [0.0])
     """
     check_is_fitted(clf)
+    check_number("max_length", max_length, Bound(2, whole=True))
+    given = check_texts(texts, "texts")
     live = clf._network.live(verbose)
-    ids = [live.encoder.plain_ids(text)[:max_length] for text in check_texts(texts, "texts")]
+    prefix = start_of_text(live.base)
+    room = min(max_length, live.base.context_length - len(prefix))
+    ids = [live.encoder.plain_ids(text)[:room] for text in given]
     short = [row for row, own in enumerate(ids) if len(own) < 2]
     if short:
         raise ValueError(f"texts[{short[0]}] is a single token; give texts of several words.")
-    prefix = start_of_text(live.base)
     rows: list[Row] = [(own[:1], own[1:]) for own in ids]
     base, tuned = PackedModel(live.base, prefix), live.net.with_prefix(prefix)
     found = np.empty((len(rows), 3))

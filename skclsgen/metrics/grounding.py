@@ -9,6 +9,7 @@ import regex
 from sklearn.utils import check_random_state
 
 from ..wording import is_unspaced, terms
+from .targets import check_repeats
 
 __all__ = ["groundedness", "groundedness_against_null", "groundedness_lift"]
 
@@ -133,6 +134,7 @@ def _own_and_null(
             f"there are {rows} explanations and {len(sources)} sources; pass one of each per row, "
             "at least two."
         )
+    check_repeats(repeats)
     said = [_content(explanation) for explanation in explanations]
     met = [set(terms(source)) for source in sources]
     # Another row's source: 1 to rows - 1 places further on.

@@ -69,10 +69,10 @@ def overlap_scores(
         raise ValueError("references has none for any row; leave the measure out.")
     kinds = {"rouge1": "rouge_1", "rouge2": "rouge_2", "rougeL": "rouge_l"}
     scorer = RougeScorer(list(kinds), use_stemmer=True)
-    best = [
-        [max(scorer.score(one, candidate)[kind].fmeasure for one in own) for kind in kinds]
-        for candidate, own in rows
-    ]
+    best = []
+    for candidate, own in rows:
+        scored = [scorer.score(one, candidate) for one in own]
+        best.append([max(score[kind].fmeasure for score in scored) for kind in kinds])
     scores = dict(zip(kinds.values(), np.mean(best, axis=0).tolist(), strict=True))
     most = max(len(own) for _, own in rows)
     # As sacrebleu wants them: the first references of all rows, the second ones, and so on.
