@@ -178,6 +178,11 @@ def test_verbalized_replies_are_read_and_failures_are_counted(tiny, monkeypatch)
         ("1. urgent, 60%", 0.6),
         ("2) urgent: 0.7", 0.7),
         ("1 of 2, 60%", 0.6),
+        ("urgent (9 out of 10)", 0.9),
+        ("urgent, 4/5", 0.8),
+        ("urgent, 2 reasons: 0.9", 0.9),
+        ("urgent, .85", 0.85),
+        ("urgent, 7 out of 0", None),
     ],
 )
 def test_a_confidence_is_the_first_number_that_can_be_one(reply, value):
@@ -292,6 +297,26 @@ def test_a_liking_for_the_first_place_cancels(tiny, data, monkeypatch):
     assert proba[0] > 0.5 > proba[1]
     opponents = np.mean([len(text) for text in clf._opponents])
     assert len(short) < opponents < len(long)
+
+
+def test_opponents_meet_each_other_once_and_for_all_predictions(tiny, data, monkeypatch):
+    texts, labels, _ = data
+    clf = PairwiseTournament(tiny, opponents=4, random_state=0).fit(texts, labels)
+    asked, ask = [], Question.choice_log_likelihoods
+
+    def listen(self, shown, choices, bar):
+        asked.extend(shown)
+        return ask(self, shown, choices, bar)
+
+    monkeypatch.setattr(Question, "choice_log_likelihoods", listen)
+    first = clf.predict_proba(["one text"])
+    assert len(asked) == len(set(asked)) == 2 * 6 + 2 * 4
+    again = clf.predict_proba(["one text", "another"])
+    assert len(asked) == 2 * 6 + 3 * 2 * 4
+    np.testing.assert_allclose(again[:1], first, rtol=1e-5)
+    clf.fit(texts[::-1], labels[::-1])
+    clf.predict_proba(["one text"])
+    assert len(asked) == 2 * (2 * 6) + 4 * 2 * 4
 
 
 def test_opponents_are_of_all_classes(tiny, data):

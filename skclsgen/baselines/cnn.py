@@ -234,9 +234,9 @@ class SentenceCNN(NetworkClassifier):
                 bar.update()
                 if not len(held_out):
                     continue
-                log_proba = torch.from_numpy(self._logits(network, [ids[r] for r in held_out]))
+                logits = torch.from_numpy(self._logits(network, [ids[r] for r in held_out]))
                 found = float(
-                    nn.functional.cross_entropy(log_proba, torch.from_numpy(labels[held_out]))
+                    nn.functional.cross_entropy(logits, torch.from_numpy(labels[held_out]))
                 )
                 history.setdefault("validation_loss", []).append(found)
                 waited += 1

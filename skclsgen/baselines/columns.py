@@ -75,10 +75,36 @@ class EachColumn(
         InvalidTextError
             If a text cannot be used.
         """
+        self._fit(X)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> Any:
+        """Fit the features of every column and return them; every text is read once.
+
+        Parameters
+        ----------
+        X : list, tuple, array or Series of str, or DataFrame, of length n_samples
+            Texts or records.
+        y : object, default=None
+            Ignored.
+
+        Returns
+        -------
+        array or sparse matrix of shape (n_samples, n_features)
+
+        Raises
+        ------
+        InvalidTextError
+            If a text cannot be used.
+        """
+        return self._joined(self._fit(X))
+
+    def _fit(self, X: Any) -> list[Any]:
+        """Fit, and return the features of each column."""
         columns = columns_of(X, check_texts(X))
         self._keep_column_names(X)
-        self.features_ = [clone(self.features).fit(column) for column in columns]
-        return self
+        self.features_ = [clone(self.features) for _ in columns]
+        return [own.fit_transform(c) for own, c in zip(self.features_, columns, strict=True)]
 
     def transform(self, X: Any) -> Any:
         """Return the features.
@@ -92,7 +118,12 @@ class EachColumn(
         array or sparse matrix of shape (n_samples, n_features)
         """
         columns = columns_of(X, self._check_texts(X))
-        found = [own.transform(column) for own, column in zip(self.features_, columns, strict=True)]
+        return self._joined(
+            [own.transform(column) for own, column in zip(self.features_, columns, strict=True)]
+        )
+
+    def _joined(self, found: list[Any]) -> Any:
+        """Return the features of all columns side by side, and their differences if wanted."""
         if self.differences:
             found += [abs(a - b) for a, b in combinations(found, 2)]
         return sparse.hstack(found, "csr") if sparse.issparse(found[0]) else np.hstack(found)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -97,32 +98,39 @@ class PairwiseClassifier(PromptedClassifier):
         self, question: Question, entries: Sequence[str], opponents: Sequence[str]
     ) -> np.ndarray:
         """Ratings of entries that each meet all opponents, shape (entries,)."""
-        total = 2 * (len(entries) + len(opponents)) * len(opponents)
-        with self._bar(total, "comparing") as bar:
+        rated = self._rated(question, opponents)
+        meetings = [(a, b) for a in entries for b in opponents]
+        with self._bar(2 * len(meetings), "comparing") as bar:
+            wins = _wins(question, meetings, bar).reshape(len(entries), len(opponents))
+        return elo_ratings(wins, rated)
 
-            def wins(first: Sequence[str]) -> np.ndarray:
-                return _wins(question, first, opponents, bar)
+    def _rated(self, question: Question, opponents: Sequence[str]) -> np.ndarray:
+        """Ratings of the opponents, who have met one another, shape (opponents,)."""
+        if (key := tuple(opponents)) not in question.ratings:
+            wins = np.full((len(opponents), len(opponents)), 0.5)
+            first, second = np.triu_indices(len(opponents), k=1)
+            games = list(combinations(opponents, 2))
+            if games:
+                with self._bar(2 * len(games), "comparing opponents") as bar:
+                    wins[first, second] = _wins(question, games, bar)
+                wins[second, first] = 1 - wins[first, second]
+            question.ratings[key] = elo_ratings(wins, np.zeros(len(opponents)))
+        return question.ratings[key]
 
-            among = wins(opponents)
-            np.fill_diagonal(among, 0.5)
-            rated = elo_ratings(among, np.zeros(len(opponents)))
-            return elo_ratings(wins(entries), rated)
 
-
-def _wins(question: Question, first: Sequence[str], second: Sequence[str], bar: Any) -> np.ndarray:
-    """Probability that the model prefers the first of a pair, shape (first, second).
+def _wins(question: Question, pairs: Sequence[tuple[str, str]], bar: Any) -> np.ndarray:
+    """Probability that the model prefers the first of each pair, shape (pairs,).
 
     Each pair is shown in both orders, and the mean of the log-odds counts, so that a liking for
     what comes first cancels.
     """
-    short = {text: question.shortened(text, _half(question)) for text in {*first, *second}}
-    pairs = [(short[a], short[b]) for a in first for b in second]
+    short = {text: question.shortened(text, _half(question)) for both in pairs for text in both}
     odds = np.zeros(len(pairs))
-    for sign, ordered in ((1, pairs), (-1, [(b, a) for a, b in pairs])):
-        shown = [pair(a, b) for a, b in ordered]
+    for sign in (1, -1):
+        shown = [pair(*(short[text] for text in both[::sign])) for both in pairs]
         found = question.choice_log_likelihoods(shown, question.encoder.label_ids, bar)
         odds += sign * (found[:, 0] - found[:, 1]) / 2
-    return expit(odds).reshape(len(first), len(second))
+    return np.asarray(expit(odds))
 
 
 def _half(question: Question) -> int:

@@ -58,9 +58,15 @@ class Question:
     base : BaseModel
     encoder : PromptEncoder
         Instruction, template and cue.
+
+    Attributes
+    ----------
+    ratings : dict of tuple of str to ndarray
+        Of texts that others are compared with: found out once, by those texts.
     """
 
     def __init__(self, base: BaseModel, encoder: PromptEncoder) -> None:
+        self.ratings: dict[tuple[str, ...], np.ndarray] = {}
         self.base = base
         self.encoder = encoder
         self.model = PackedModel(base, encoder.prefix_ids)
@@ -231,7 +237,7 @@ class PromptedClassifier(FamilyOfClones, TextClassifier):
         return softmax(scores.astype(np.float64), axis=1)
 
     def release(self) -> None:
-        """Let go of the base model; it comes back when needed."""
+        """Forget what was prepared for asking the base model, which :func:`release_memory` does."""
         # In place: a failed fit gives the attribute back, and must not hold a model meanwhile.
         self._questions: dict[tuple[Any, ...], Question] = vars(self).get("_questions", {})
         self._questions.clear()

@@ -19,7 +19,8 @@ from .replies import without_label
 __all__ = ["VerbalizedConfidence", "VerbalizedReply", "stated_confidence"]
 
 _LIST_MARK = re.compile(r"\A\s*\d+[.)]\s")
-_NUMBER = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*(%|percent)?")
+#: A number, and what makes it a share: a sign of percent, or what it is out of.
+_NUMBER = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?|\.\d+)\s*(%|percent|(?:/|out of)\s*(\d+))?")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,10 @@ class VerbalizedReply:
 
 
 def stated_confidence(reply: str, label: str = "") -> float | None:
-    """Return the first number of a reply that can be a probability; percents come first.
+    """Return the number of a reply that can best be a probability.
+
+    Percents and parts of a whole ("9 out of 10", "9/10") come first, then numbers up to 1, then
+    larger ones, which are taken for percents; of several of a kind the first counts.
 
     Parameters
     ----------
@@ -59,19 +63,24 @@ def stated_confidence(reply: str, label: str = "") -> float | None:
     --------
     >>> stated_confidence("1. urgent, 85%"), stated_confidence("routine. Probability: 0.4")
     (0.85, 0.4)
+    >>> stated_confidence("urgent, 9 out of 10"), stated_confidence("For 2 reasons: urgent, .8")
+    (0.9, 0.8)
     >>> stated_confidence("urgent, 850") is None
     True
     >>> stated_confidence("1, 0.8", label="1")
     0.8
     """
     numbers = _NUMBER.findall(_LIST_MARK.sub("", without_label(reply, label), count=1))
-    for digits, percent in sorted(numbers, key=lambda number: not number[1]):
+    candidates = []
+    for digits, share, whole in numbers:
         value = float(digits)
-        if percent or value > 1:
-            value /= 100
+        bare = 0 if share else 1 if value <= 1 else 2
+        if share or value > 1:
+            out_of = float(whole or 100)
+            value = value / out_of if out_of else np.inf
         if value <= 1:
-            return value
-    return None
+            candidates.append((bare, value))
+    return min(candidates, key=lambda candidate: candidate[0])[1] if candidates else None
 
 
 class VerbalizedConfidence(PromptedClassifier):
