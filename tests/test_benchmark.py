@@ -182,7 +182,11 @@ def test_a_killed_benchmark_goes_on_from_its_journal(tmp_path):
     assert [run["seconds"] for run in found["a"]] == [1.0, 2.0]
     take_turns({"a": path}, 1, Journal(file, {"rows": 9}))
     assert ran == [0, "killed", 1, 0]
-    file.write_text(file.read_text() + '{"heading"')
+    whole = file.read_text()
+    file.write_text(whole + '{"heading"')  # as a kill in the middle of writing leaves it
+    assert Journal(file, {"rows": 8}).find("a", 1)["seconds"] == 2.0
+    assert file.read_text() == whole
+    file.write_text(whole + '{"heading"\n')
     with pytest.raises(ValueError, match=r"line 4 of the journal .* remove the line"):
         Journal(file, {"rows": 8})
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..disk_store import replace_file
+
 __all__ = ["Journal"]
 
 
@@ -42,7 +44,10 @@ class Journal:
         self._runs: dict[tuple[str, int], dict[str, Any]] = {}
         if file is None or not file.exists():
             return
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        whole, newline, cut = file.read_text(encoding="utf-8").rpartition("\n")
+        if cut:  # a run that was being written down when the process was killed
+            replace_file(file, (whole + newline).encode())
+        for number, line in enumerate(whole.splitlines(), 1):
             try:
                 run = json.loads(line)
                 if run["heading"] == self.heading:

@@ -86,7 +86,7 @@ def _fit_of(model: str, rows: int, tokens: int) -> Callable[[int], dict[str, Any
 
     def run(turn: int) -> dict[str, Any]:
         command = [sys.executable, "-m", __name__, model, str(rows), str(tokens), str(turn)]
-        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         point: dict[str, Any] = json.loads(out.splitlines()[-1])
         return point
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .arms import ARMS, JOINT
-from .before_after import language_test, writing_tests
+from .before_after import LANGUAGE_MARGIN, language_test, writing_tests
 from .cohorts import Cohort
 from .plots import draw_writing
 from .tables import cell, difference, p_value, table
@@ -141,7 +141,7 @@ def _language(writing: Mapping[int, Mapping[str, Any]]) -> str:
         "Base",
         "Tuned",
         "Change, nats (95%)",
-        "p of 0.05 or more",
+        f"p of {LANGUAGE_MARGIN} or more",
         "KL from base, nats",
     ]
     return "Log-perplexity on general text.\n\n" + table(head, rows)
