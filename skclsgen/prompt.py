@@ -184,7 +184,7 @@ class PromptEncoder:
             )
         self.label_ids = [self._ids_after_cue(words) for words in label_words]
         for words, ids in zip(label_words, self.label_ids, strict=True):
-            if not ids:  # a control token's spelling, or what the tokenizer leaves out
+            if not ids:  # all of them characters that the tokenizer leaves out
                 raise InvalidLabelsError(
                     f"the model's tokenizer makes no token of the label words {words!r}; give the "
                     "label other words in label_names."
