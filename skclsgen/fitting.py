@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from .backbone import BaseLease
-from .fitted import BaseModelSettings, FittedNetwork, LiveNetwork, TaskSettings
+from .fitted import FittedNetwork, LiveNetwork
 from .holdout import hold_out
 from .inputs import TrainingRows
 from .lora import LoraSettings
+from .network_settings import BaseModelSettings, TaskSettings
 from .out_of_memory import is_out_of_memory
 from .parameters import model_location
 from .prompt import default_instruction

@@ -21,11 +21,11 @@ from ..backbone import (
 )
 from ..clones import FamilyOfClones
 from ..devices import resolve_device, resolve_dtype
-from ..fitted import TaskSettings
 from ..generation import batches_to_decode, decode, most_likely, prefill_base, sampler
 from ..labels import check_class_labels, label_words
 from ..likelihood import choice_log_likelihoods
 from ..model_source import find_base_model
+from ..network_settings import TaskSettings
 from ..packed_model import PackedModel
 from ..parameters import Bound, check_model, check_number, model_location
 from ..prompt import ANSWER_CUE, PromptEncoder, default_instruction
