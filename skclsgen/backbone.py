@@ -253,7 +253,7 @@ def load_base_model(
     device : str or torch.device, default="auto"
         ``"auto"`` is the accelerator if there is one, else the CPU.
     dtype : str or torch.dtype, default="auto"
-        ``"auto"`` is bfloat16 where the hardware multiplies it fast, else float32.
+        ``"auto"`` is bfloat16 where the hardware multiplies it faster, else float32.
     attn_implementation : str, default="auto"
         As in transformers; with ``"auto"`` rows are run end to end by attention of our own, where
         the model lets it be told.

@@ -108,8 +108,8 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
         accelerator if there is one.
     dtype : str, default="auto"
         Floating-point type: ``"float32"``, ``"bfloat16"``, ``"float64"``, or, if nothing is to be
-        trained, ``"float16"``; ``"auto"`` is bfloat16 where the hardware is fast at it, else
-        float32.
+        trained, ``"float16"``; ``"auto"`` is bfloat16 where the hardware is faster at it, else
+        float32; CPUs with instructions for both are timed once in a process.
     attn_implementation : str, default="auto"
         As in transformers. Anything but ``"auto"`` runs rows one by one, which is slower.
     quantization : {None, "8bit", "4bit"}, default=None

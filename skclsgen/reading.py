@@ -33,7 +33,8 @@ def trunk_states(
 
     On a CPU, a row's activations are the same to the last bit whichever rows it is asked for
     with, and so are what is trained on them and the probabilities: nothing depends on what this
-    process did before. (Accelerators choose their kernels by the size of a batch.)
+    process did before. (Accelerators choose their kernels by the size of a batch, as does MKL in
+    float32, unless its environment has ``MKL_CBWR=AUTO,STRICT``.)
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ import transformers
 from conftest import SIZES, build_model, build_tokenizer, save_model
 from sklearn.base import clone
 
-from skclsgen import CLSGenClassifier, attention, backbone, release_memory
+from skclsgen import CLSGenClassifier, attention, backbone, devices, release_memory
 from skclsgen.backbone import load_base_model
 from skclsgen.baselines import LabelProbability, LinearProbe
 from skclsgen.devices import resolve_device, resolve_dtype
@@ -313,19 +313,45 @@ def test_the_context_ends_where_frequencies_of_positions_change(tmp_path):
     assert base.context_length == 96
 
 
-@pytest.mark.parametrize(
-    ("able", "dtype"),
-    [
-        ({}, torch.float32),
-        ({"avx512_bf16": False, "avx2": True}, torch.float32),
-        ({"amx_bf16": True}, torch.bfloat16),
-        ({"avx512_bf16": True}, torch.bfloat16),
-        ({"sve_bf16": True}, torch.bfloat16),
-    ],
-)
-def test_auto_is_bfloat16_where_there_are_instructions_for_it(able, dtype, monkeypatch):
+@pytest.mark.parametrize("able", [{}, {"avx512_bf16": False, "avx2": True}])
+def test_auto_is_float32_where_bfloat16_is_emulated(able, untimed, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    monkeypatch.setattr(devices, "perf_counter", None)  # nothing is timed
+    assert resolve_dtype("auto", torch.device("cpu")) is torch.float32
+
+
+@pytest.mark.parametrize("instructions", ["amx_bf16", "avx512_bf16", "sve_bf16"])
+@pytest.mark.parametrize(
+    ("slower", "dtype"), [(3.0, torch.bfloat16), (1.1, torch.float32), (0.5, torch.float32)]
+)
+def test_auto_is_the_type_whose_products_are_faster(
+    slower, dtype, instructions, untimed, monkeypatch
+):
+    """Instructions for bfloat16 may be slower than those for float32."""
+    multiply, clock = torch.nn.functional.linear, [0.0]
+
+    def linear(rows, weights):
+        clock[0] += slower if rows.dtype is torch.float32 else 1.0
+        return multiply(rows, weights)
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {instructions: True}, raising=False)
+    monkeypatch.setattr(torch.nn.functional, "linear", linear)
+    monkeypatch.setattr(devices, "perf_counter", lambda: clock[0])
+    state = torch.get_rng_state()
     assert resolve_dtype("auto", torch.device("cpu")) is dtype
+    assert torch.equal(torch.get_rng_state(), state)
+    timed = clock[0]
+    assert timed > 0
+    resolve_dtype("auto", torch.device("cpu"))
+    assert clock[0] == timed  # once in a process
+
+
+@pytest.fixture
+def untimed():
+    """As if no type had been timed in this process."""
+    devices._bfloat16_gain.cache_clear()
+    yield
+    devices._bfloat16_gain.cache_clear()
 
 
 def test_adapters_are_scaled_by_twice_the_rank_unless_told_otherwise(quick, data):

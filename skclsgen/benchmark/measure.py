@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from ..devices import resolve_device, resolve_dtype
 from ..disk_store import replace_file
 from .journal import Journal
 
@@ -92,7 +93,7 @@ def median(runs: list[dict[str, Any]], key: str) -> float:
 
 
 def environment() -> dict[str, Any]:
-    """Return versions, processor and threads, to be written beside results."""
+    """Return versions, processor, threads and type, to be written beside results."""
     return {
         "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
         "python": sys.version.split()[0],
@@ -101,6 +102,7 @@ def environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "dtype": str(resolve_dtype("auto", resolve_device("auto"))),
         "sources": sources(),
         "time": now(),
     }
