@@ -75,8 +75,8 @@ class Settings:
     def journal(self, name: str) -> Journal:
         """Return where the runs of a measurement are kept."""
         same = {k: v for k, v in self.to_dict().items() if k not in {*PATHS, *HOW_OFTEN}}
-        versions = environment()["versions"]
-        return Journal(self.journal_file, {"measurement": name, "versions": versions} | same)
+        machine = {k: v for k, v in environment().items() if k not in {"sources", "time"}}
+        return Journal(self.journal_file, {"measurement": name} | machine | same)
 
     def task(self, name: str, seed: int = 0) -> Task:
         """Return a task, cut to size."""

@@ -75,6 +75,11 @@ class UsualClassifier:
     rows_at_once : int, optional
         Rows of a batch that are in memory together, the rest by gradient accumulation; by default
         all.
+
+    Raises
+    ------
+    ValueError
+        If a batch cannot be made of such parts.
     """
 
     def __init__(
@@ -95,6 +100,11 @@ class UsualClassifier:
         self.seed = seed
         self.epochs = epochs
         self.rows_at_once = rows_at_once or batch_size
+        if batch_size % self.rows_at_once:
+            raise ValueError(
+                f"rows_at_once={rows_at_once} must divide batch_size={batch_size}, or batches "
+                "would be smaller."
+            )
 
     def build(self) -> None:
         """Load the model and put adapters on it; not part of any time that is measured."""

@@ -90,14 +90,14 @@ class Arm:
     records: bool = False
 
 
-class Trainer:
+class UsualPath:
     """The usual path (:mod:`skclsgen.benchmark.usual`) in float32, as a classifier."""
 
     def __init__(self, settings: EvidenceSettings, seed: int) -> None:
         self.settings = settings
         self.seed = seed
 
-    def fit(self, texts: Sequence[str], labels: Sequence[str]) -> Trainer:
+    def fit(self, texts: Sequence[str], labels: Sequence[str]) -> UsualPath:
         """Train for three epochs, the libraries' default, four rows in memory at a time."""
         self.classes_ = np.unique(labels)
         self.usual = UsualClassifier(
@@ -151,7 +151,7 @@ ARMS: dict[str, Arm] = {
         "tuned",
         explained=True,
     ),
-    "trainer": Arm("Trainer + PEFT, float32, 3 epochs", Trainer, "tuned", once=True, slow=True),
+    "trainer": Arm("Trainer + PEFT, float32, 3 epochs", UsualPath, "tuned", once=True, slow=True),
     "probe": Arm(
         "Linear probe, frozen base",
         lambda s, seed: LinearProbe(s.model, random_state=seed),
