@@ -13,7 +13,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from skclsgen import prompt, rationales
-from skclsgen.baselines import questions
+from skclsgen.baselines import LinearProbe, questions
 from skclsgen.benchmark.__main__ import main
 from skclsgen.benchmark.evidence import before_after, cohorts, command, prompts, run
 from skclsgen.benchmark.evidence.arms import ARMS, JOINT
@@ -26,6 +26,7 @@ from skclsgen.benchmark.evidence.scores import _over_fits, compare, score
 from skclsgen.benchmark.evidence.settings import EvidenceSettings
 from skclsgen.benchmark.evidence.store import RunStore
 from skclsgen.benchmark.evidence.tables import cell
+from skclsgen.benchmark.evidence.writing import Simulator
 from skclsgen.datasets import fetch_clinifact, fetch_esnli
 from skclsgen.metrics import repetition
 from skclsgen.model_source import find_base_model
@@ -334,6 +335,21 @@ def test_a_fold_that_is_missing_is_neither_guessed_nor_fatal(tmp_path):
     titles = {arm: arm for arm in scored}
     draw_roc(scored, titles, folds, tmp_path / "roc.png")
     draw_reliability(scored, titles, folds, tmp_path / "reliability.png")
+
+
+def test_simulators_read_the_texts_of_all_writers_once(tiny, monkeypatch):
+    told = load_cohort(SETTINGS, 0)
+    parts = [told.development.texts[:20], told.test.texts[:20]]
+    once = Simulator(tiny, layers=(0.75,), pooling=("last",), random_state=0)
+    features, read = LinearProbe._features, []
+    monkeypatch.setattr(
+        LinearProbe, "_features", lambda own, texts: read.append(own) or features(own, texts)
+    )
+    for labels in (["yes", "no"] * 10, ["yes"] * 12 + ["no"] * 8):  # of two writers
+        plain = LinearProbe(tiny, layers=(0.75,), pooling=("last",), random_state=0)
+        expected = plain.fit(parts[0], labels).predict_proba(parts[1])
+        assert (once.fit(parts[0], labels).predict_proba(parts[1]) == expected).all()
+    assert read.count(once) == 2
 
 
 def writing_of(**reasons):

@@ -139,7 +139,8 @@ def _beside_others(
     }
     if None not in (cohort.development.explanations, test.explanations):
         writers[PEOPLE] = [_said_by_people(part, positive) for part in parts]
-    quality = {name: _quality(clf, settings, cohort, own) for name, own in writers.items()}
+    simulator = Simulator(settings.model, layers=(0.75,), pooling=("last",), random_state=0)
+    quality = {name: _quality(clf, cohort, own, simulator) for name, own in writers.items()}
     if test.explanations is not None:
         for name in quality.keys() - {PEOPLE}:
             reasons = quality[name]["reasons"]
@@ -178,15 +179,26 @@ def _speak(
 # --- quality -------------------------------------------------------------------------------------
 
 
+class Simulator(LinearProbe):
+    """A probe that reads no texts twice: all writers explain the same ones."""
+
+    def _features(self, texts: list[str]) -> dict[tuple[float, str], np.ndarray]:
+        read = self.__dict__.setdefault("read", {})
+        key = tuple(texts)
+        if key not in read:
+            read[key] = super()._features(texts)
+        return read[key]
+
+
 def _quality(
     clf: CLSGenClassifier,
-    settings: EvidenceSettings,
     cohort: Cohort,
     spoken: Sequence[Spoken],
+    simulator: Simulator,
 ) -> dict[str, Any]:
     """Measures of every test row's explanation, and of all of them together."""
     development, judged = spoken
-    gains, terms, las = _simulatability(settings, development, judged)
+    gains, terms, las = _simulatability(simulator, development, judged)
     rows = {
         "groundedness_lift": groundedness_lift(judged.reasons, judged.texts, random_state=0),
         "simulatability": gains,
@@ -208,7 +220,7 @@ def _quality(
 
 
 def _simulatability(
-    settings: EvidenceSettings, development: Spoken, judged: Spoken
+    simulator: Simulator, development: Spoken, judged: Spoken
 ) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
     """Per-row gains, per-row terms and summary of LAS, by linear probes on the base model.
 
@@ -220,7 +232,6 @@ def _simulatability(
         return unknown, unknown, {"las": np.nan}
     guesses = []
     for show in (_text_only, _reason_only, _both):
-        simulator = LinearProbe(settings.model, layers=(0.75,), pooling=("last",), random_state=0)
         simulator.fit(show(development), ["yes" if label else "no" for label in development.labels])
         guesses.append((simulator.predict(show(judged)) == "yes").astype(int))
     by_text, _, by_both = guesses
