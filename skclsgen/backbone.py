@@ -174,6 +174,7 @@ class BaseModel:
 _loaded: weakref.WeakValueDictionary[tuple[Any, ...], BaseModel] = weakref.WeakValueDictionary()
 _load_lock = threading.Lock()
 _release_hooks: weakref.WeakSet[Any] = weakref.WeakSet()
+_hooks_lock = threading.Lock()
 
 
 class BaseLease:
@@ -202,7 +203,8 @@ class BaseLease:
 
 def on_release(holder: Any) -> None:
     """Have ``holder.release()`` called by :func:`release_memory` (held weakly)."""
-    _release_hooks.add(holder)
+    with _hooks_lock:
+        _release_hooks.add(holder)
 
 
 #: Keeps the base model that a worker process (joblib's, say) used last: each task, such as a fold,
@@ -222,10 +224,13 @@ def release_memory() -> None:
     >>> import skclsgen
     >>> skclsgen.release_memory()
     """
-    for holder in list(_release_hooks):
+    with _hooks_lock:  # other threads may be making estimators
+        holders = list(_release_hooks)
+    for holder in holders:
         holder.release()
-    for base in list(_loaded.values()):
-        base.trunk_cache.clear()
+    for reference in _loaded.valuerefs():
+        if (base := reference()) is not None:
+            base.trunk_cache.clear()
     _loaded.clear()
     forget_rows()
     clear_device_cache(garbage_collection=True)

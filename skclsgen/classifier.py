@@ -324,6 +324,7 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
         last = getattr(self, "_network", network)
         if last.base != network.base:
             last.release()  # or two base models would be in memory together
+            last.lease.release()  # that of a loaded classifier is not its family's
         history, report = self._learn(network, rows)
         self.classes_ = classes
         self.base_model_ = asdict(network.live().base.info)
@@ -478,14 +479,8 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
         >>> reason.label, 0 <= reason.proba <= 1, bool(reason.text)
         ('urgent', True, True)
         """
-        texts = self._check_texts(X)
-        if max_new_tokens is None:
-            max_new_tokens = self.max_new_tokens
-        check_number("max_new_tokens", max_new_tokens, BOUNDS["max_new_tokens"])
-        wanted = None
-        if labels is not None:
-            wanted = class_indices(labels, self.classes_, len(texts))
-        replies = self._ready().explain(texts, wanted, max_new_tokens, self.verbose)
+        texts, wanted, longest = self._check_asked(X, labels, max_new_tokens)
+        replies = self._ready().explain(texts, wanted, longest, self.verbose)
         classes = self.classes_.tolist()
         return Explanations(
             [
@@ -500,6 +495,16 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
                 for text, reply in zip(texts, replies, strict=True)
             ]
         )
+
+    def _check_asked(
+        self, X: Any, labels: Any, max_new_tokens: int | None
+    ) -> tuple[list[str], list[int] | None, int]:
+        """Return texts, class indices and longest explanation that :meth:`explain` is asked for."""
+        texts = self._check_texts(X)
+        longest = self.max_new_tokens if max_new_tokens is None else max_new_tokens
+        check_number("max_new_tokens", longest, BOUNDS["max_new_tokens"])
+        wanted = None if labels is None else class_indices(labels, self.classes_, len(texts))
+        return texts, wanted, longest
 
     def _logits(self, X: Any) -> np.ndarray:
         texts = self._check_texts(X)

@@ -128,8 +128,9 @@ class FittedNetwork:
                 return
             self._memory = named
             self._folder = None if named is None else str(Path(named).expanduser().absolute())
-            if self._live is not None:
-                self._live.net.memory = self._open_memory(self._live.base)
+            live = self._live  # as above
+            if live is not None:
+                live.net.memory = self._open_memory(live.base)
 
     @torch.inference_mode(False)  # what is kept here may be trained later
     def _build(self, verbose: int) -> LiveNetwork:

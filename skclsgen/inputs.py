@@ -375,6 +375,11 @@ def check_explanations(
         raise InvalidExplanationsError(
             f"{name} is {type(explanations).__name__!r}; pass one string or None per text."
         )
+    if hasattr(explanations, "columns"):
+        raise InvalidExplanationsError(
+            f"{name} is a {type(explanations).__name__} with the columns "
+            f"{list(explanations.columns)}; pass one of them, such as table[column]."
+        )
     values = [None if is_missing(value) else value for value in list(explanations)]
     if len(values) != n_texts:
         raise InvalidExplanationsError(

@@ -105,6 +105,16 @@ def control_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
     }
 
 
+def _any_of(tokens: Iterable[str]) -> re.Pattern[str]:
+    """Pattern of the places where one of the tokens begins.
+
+    Their first characters by themselves come first: some families have thousands of tokens, which
+    would all be tried at every place of a text.
+    """
+    firsts = "".join(sorted({re.escape(token[0]) for token in tokens}))
+    return re.compile(f"(?=[{firsts}])(?=" + "|".join(map(re.escape, tokens)) + ")")
+
+
 def text_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """Ids that texts become, and those of their beginning and end.
 
@@ -161,9 +171,7 @@ class PromptEncoder:
         ends = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
         unknown = {tokenizer.unk_token_id} - ends
         self._control_ids = frozenset(control.values()) - unknown
-        self._control_pattern = (
-            re.compile("(?=" + "|".join(map(re.escape, control)) + ")") if control else None
-        )
+        self._control_pattern = _any_of(control) if control else None
         if frame is None:
             opening, _, ending = render_chat(tokenizer, instruction, _SLOT, cue).partition(_SLOT)
             frame = (opening, ending)

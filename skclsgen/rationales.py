@@ -9,6 +9,7 @@ and a dropped row keeps its classification loss.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from typing import Any, Literal
 from tqdm.auto import tqdm
 
 from .backbone import BaseModel
-from .exceptions import FallbackWarning
+from .exceptions import FallbackWarning, TruncationWarning
 from .generation import batches_to_decode, decode, prefill_base
 from .inputs import TrainingRows, check_explanations
 from .memory import Memory
@@ -40,6 +41,8 @@ INSTRUCTION = "Say which words of the text show its label."
 CUE = "The text is labelled"
 MARK = '"'
 OPENING = f" because it says {MARK}"
+#: What a quotation is made a sentence with; it names no label, not even one called "IT".
+QUOTING = f"It says {MARK}"
 
 #: Why a candidate was dropped, in the order of the checks.
 REASONS = ("empty", "repetitive", "other label", "ungrounded")
@@ -51,6 +54,10 @@ Teacher = Callable[[list[str], list[str]], Sequence[str | None]]
 #: Fewest words of a reason; smallest shares of different words, and of words from the text among
 #: those of four letters or more.
 MIN_WORDS, MIN_DISTINCT, MIN_GROUNDED = 4, 0.5, 0.5
+
+#: Labels of so few letters that are written in capitals are looked for in capitals: a reason that
+#: says "it" or "us" does not name the label "IT" or "US".
+ACRONYM = 3
 
 #: Most rationales remembered per base model.
 REMEMBERED = 100_000
@@ -79,7 +86,7 @@ def self_rationales(
     label_words : sequence of str
         Words of each class.
     max_length, max_new_tokens : int
-        Longest prompt and longest reply, in tokens.
+        Longest prompt and longest reason, in tokens.
     memory : Memory, optional
         Where reasons are kept between sessions.
     verbose : int, default=0
@@ -92,18 +99,22 @@ def self_rationales(
     """
     encoder = PromptEncoder(base.tokenizer, INSTRUCTION, label_words, max_length, cue=CUE)
     because = encoder.plain_ids(OPENING)
+    # With what makes it a sentence, a quotation must fit into a reason, or its end is never learnt.
+    longest_quote = max(1, max_new_tokens - len(encoder.reason_ids(f"{QUOTING}{MARK}.")))
     longest = max(map(len, encoder.label_ids)) + len(because)
-    room = base.context_length - max_new_tokens - longest
+    room = base.context_length - longest_quote - longest
     if room < max_length:  # these replies open with more than those that max_length leaves room for
         encoder = PromptEncoder(
             base.tokenizer, INSTRUCTION, label_words, room, cue=CUE, frame=encoder.frame
         )
-    prompts = encoder.encode(texts)
+    with warnings.catch_warnings():  # of texts that are cut, what is trained on them will tell
+        warnings.simplefilter("ignore", TruncationWarning)
+        prompts = encoder.encode(texts)
     openings = [[*encoder.label_ids[label], *because] for label in labels]
     written = base.rationales
     prefix = tuple(encoder.prefix_ids)
     keys = [
-        ((*prefix, *prompt), tuple(opening), max_new_tokens)
+        ((*prefix, *prompt), tuple(opening), longest_quote)
         for prompt, opening in zip(prompts, openings, strict=True)
     ]
     if memory is not None:
@@ -116,19 +127,22 @@ def self_rationales(
         closing = {i for token, i in base.tokenizer.get_vocab().items() if MARK in token}
         ends = base.stop_ids | closing
         with tqdm(total=len(todo), desc="rationales", unit="text", disable=verbose < 1) as bar:
-            extra_tokens = len(prefix) + max_new_tokens
+            extra_tokens = len(prefix) + longest_quote
             for batch in batches_to_decode([prompts[row] for row in todo], extra_tokens):
                 rows = [todo[i] for i in batch]
                 replies = decode(
                     model.lm,
                     prefill_base(model, [prompts[row] for row in rows]),
                     [openings[row] for row in rows],
-                    max_new_tokens,
+                    longest_quote,
                     ends,
                     bar.update,
                 )
                 for row, reply in zip(rows, replies, strict=True):
-                    written[keys[row]] = quotation(encoder.words(reply))
+                    said = encoder.words(reply)
+                    if reply[-1] not in ends:  # its last word may be half a word
+                        said = said.rpartition(" ")[0] or said
+                    written[keys[row]] = quotation(said)
                     if memory is not None:
                         memory.keep_reason(keys[row], written[keys[row]])
     candidates = [written[key] for key in keys]
@@ -146,7 +160,7 @@ def quotation(reply: str) -> str:
     'It says "no power since noon".'
     """
     quote = reply.split(MARK)[0].strip().rstrip(".")
-    return f"It says {MARK}{quote}{MARK}." if quote else ""
+    return f"{QUOTING}{quote}{MARK}." if quote else ""
 
 
 def filter_rationale(
@@ -159,22 +173,30 @@ def filter_rationale(
     >>> filter_rationale("It says the power is out.", "Power is out!", 0, ["urgent", "calm"])
     >>> filter_rationale("It is calm here.", "Power is out!", 0, ["urgent", "calm"])
     'other label'
+    >>> filter_rationale("It says the power is out.", "Power is out!", 0, ["HR", "IT"])
     """
     said = terms(candidate or "")
     if len(said) < MIN_WORDS:
         return "empty"
     if len(set(said)) < MIN_DISTINCT * len(said):
         return "repetitive"
-    own = terms(label_words[label])
-    for other, name in enumerate(label_words):
-        foreign = [word for word in terms(name) if word not in own]
-        if other != label and foreign and all(word in said for word in foreign):
-            return "other label"
+    reason = (candidate or "").removeprefix(QUOTING)
+    others = (name for other, name in enumerate(label_words) if other != label)
+    if any(_is_named(name, reason, terms(label_words[label])) for name in others):
+        return "other label"
     source = set(terms(text))
     long = [word for word in said if len(word) > 3 or is_unspaced(word)]
     if not long or sum(word in source for word in long) < MIN_GROUNDED * len(long):
         return "ungrounded"
     return None
+
+
+def _is_named(label: str, reason: str, own: Sequence[str]) -> bool:
+    """Whether a reason has all words of a label but for the true one's ``own``."""
+    foreign = set(terms(label)).difference(own)
+    if foreign and label.isupper() and len(label) <= ACRONYM:
+        return re.search(rf"(?<!\w){re.escape(label)}(?!\w)", reason) is not None
+    return bool(foreign) and foreign.issubset(terms(reason))
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,7 @@ def test_labels_are_whole_words():
             ["refuted", "supported"],
             "The claim is ..., ..., ...; a ... case.",
         ),
+        ("safe-for-work, not supported-ish", ["safe", *SUPPORT], "..., ..."),
         ("nothing to hide", SUPPORT, "nothing to hide"),
         ("It supports, entails", ["support", "entail"], "It ..., ..."),
         ("Groß, not grossly", ["groß", "klein"], "..., not grossly"),

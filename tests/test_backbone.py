@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import weakref
 
 import pytest
@@ -96,6 +97,47 @@ def test_a_fit_on_another_base_model_holds_one_at_a_time(kind, quick, data, monk
     monkeypatch.setattr(backbone.BaseModel, "__init__", load)
     clf.set_params(dtype="bfloat16").fit(texts, labels)
     assert met == [None]
+
+
+def test_a_loaded_classifier_refits_without_the_base_model_it_had(
+    quick, data, tmp_path, monkeypatch
+):
+    texts, labels, test = data
+    CLSGenClassifier(**{**quick, "dtype": "float32"}).fit(texts, labels).save(tmp_path / "saved")
+    release_memory()
+    clf = CLSGenClassifier.load(tmp_path / "saved")
+    clf.predict(test)
+    held = weakref.ref(clf._network.live().base.lm)
+    load, met = backbone._load, []
+
+    def noted(*arguments):
+        gc.collect()
+        met.append(held())
+        return load(*arguments)
+
+    monkeypatch.setattr(backbone, "_load", noted)
+    clf.set_params(dtype="bfloat16").fit(texts, labels)
+    assert met == [None]
+
+
+def test_memory_is_released_while_other_threads_make_estimators():
+    done = threading.Event()
+
+    def make():
+        while not done.is_set():
+            backbone.BaseLease()
+
+    maker = threading.Thread(target=make)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    maker.start()
+    try:
+        for _ in range(300):
+            release_memory()
+    finally:
+        done.set()
+        maker.join()
+        sys.setswitchinterval(interval)
 
 
 def test_release_memory_lets_go_and_estimators_go_on(quick, data):

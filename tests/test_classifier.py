@@ -514,8 +514,10 @@ def test_threads_do_not_disturb_each_other(tiny):
                 assert (one == other).all()
 
 
-def test_long_texts_are_cut_with_one_warning(tiny):
-    clf = CLSGenClassifier(tiny, **{**EASY, "epochs": 1}, max_length=80)
+@pytest.mark.parametrize("rationales", [None, "self"])
+def test_long_texts_are_cut_with_one_warning(tiny, rationales):
+    own = {"epochs": 1, "rationales": rationales}
+    clf = CLSGenClassifier(tiny, **{**EASY, **own}, max_length=80)
     with pytest.warns(TruncationWarning, match="1 of 24 texts") as caught:
         clf.fit([*TEXTS[:-1], "long " * 500], alternate("a", "b"))
     assert len([w for w in caught if w.category is TruncationWarning]) == 1

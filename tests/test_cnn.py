@@ -212,6 +212,9 @@ def test_no_source_is_trained_on_and_held_out(data):
     training, held_out = split(labels, 0.2, np.random.default_rng(0), groups)
     assert len(held_out)
     assert not set(groups[training]) & set(groups[held_out])
+    for fraction in (0, 0.2):
+        with pytest.raises(ValueError, match="groups has the shape"):
+            SentenceCNN(epochs=1, validation_fraction=fraction).fit(texts, labels, groups=[1])
     clf = SentenceCNN(epochs=1, random_state=0).fit(texts, labels, groups=groups)
     assert clf.predict(texts[:2]).shape == (2,)
     # One source, or a class with one: nothing can be held out.

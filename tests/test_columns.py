@@ -77,5 +77,10 @@ def test_features_have_names():
     names = clf[:-1].get_feature_names_out().tolist()
     assert len(names) == clf["regression"].regression_.coef_.shape[1]
     assert {"tfidf__claim__harms", "overlap__claim in source"} <= set(names)
+    numbered = RECORDS.set_axis([0, 1], axis=1)
+    clf = tfidf_regression((1, 1), overlap=True, random_state=0).fit(numbered, [1, 0])
+    names = clf[:-1].get_feature_names_out().tolist()
+    assert len(names) == clf["regression"].regression_.coef_.shape[1]
+    assert {"tfidf__0__harms", "overlap__0 in 1"} <= set(names)
     plain = tfidf_regression((1, 1), overlap=True, random_state=0).fit(["a b", "c"], [1, 0])
     assert plain[:-1].get_feature_names_out().tolist() == [f"tfidf__text__{x}" for x in "abc"]

@@ -343,7 +343,7 @@ def test_simulators_read_the_texts_of_all_writers_once(tiny, monkeypatch):
     once = Simulator(tiny, layers=(0.75,), pooling=("last",), random_state=0)
     features, read = LinearProbe._features, []
     monkeypatch.setattr(
-        LinearProbe, "_features", lambda own, texts: read.append(own) or features(own, texts)
+        LinearProbe, "_features", lambda own, *given: read.append(own) or features(own, *given)
     )
     for labels in (["yes", "no"] * 10, ["yes"] * 12 + ["no"] * 8):  # of two writers
         plain = LinearProbe(tiny, layers=(0.75,), pooling=("last",), random_state=0)

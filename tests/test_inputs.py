@@ -171,6 +171,7 @@ def test_labels_that_read_alike_collide(clf):
         (dict.fromkeys("abcd"), "explanations is 'dict'; pass one string or None per text"),
         (set("abcd"), "explanations is 'set'; pass one string or None per text"),
         (["a", 3, None, "d"], r"explanations\[1\] is 'int'; pass a string or None"),
+        (pd.DataFrame([["w"] * 4] * 4), r"DataFrame with the columns \[0, 1, 2, 3\]; pass one of"),
         (["a", "\ud83d", None, "d"], r"explanations\[1\] has a lone surrogate"),
     ],
 )

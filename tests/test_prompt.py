@@ -70,6 +70,17 @@ def test_control_tokens_in_texts_stay_plain_characters(encoder, text):
     assert encoder.tokenizer.decode(ids) == text
 
 
+def test_control_tokens_may_begin_with_any_character():
+    tokenizer = build_tokenizer()
+    odd = ["]end", "^top", "-cut-", "[INST]", "\\stop", "<a>", "<b>"]
+    tokenizer.add_special_tokens({"additional_special_tokens": odd})
+    encoder = PromptEncoder(tokenizer, "Judge.", WORDS, 300)
+    for text in (" and ".join(odd), "".join(odd), "plain ] ^ - [ \\ <"):
+        ids = encoder.plain_ids(text)
+        assert not set(ids) & set(tokenizer.convert_tokens_to_ids(odd))
+        assert tokenizer.decode(ids) == text
+
+
 def test_line_breaks_that_are_tokens_of_their_own_are_kept():
     """Gemma lists them among its added tokens, though they control nothing."""
     from transformers import AddedToken

@@ -183,6 +183,9 @@ def test_verbalized_replies_are_read_and_failures_are_counted(tiny, monkeypatch)
         ("urgent, 2 reasons: 0.9", 0.9),
         ("urgent, .85", 0.85),
         ("urgent, 7 out of 0", None),
+        ("dringend, 85,5 %", 0.855),
+        ("urgent,0.9", 0.9),
+        ("dringend, 0,9", 0.9),
     ],
 )
 def test_a_confidence_is_the_first_number_that_can_be_one(reply, value):
@@ -319,6 +322,32 @@ def test_opponents_meet_each_other_once_and_for_all_predictions(tiny, data, monk
     assert len(asked) == 2 * (2 * 6) + 4 * 2 * 4
 
 
+def test_what_does_not_depend_on_the_texts_is_asked_once(tiny, data, monkeypatch):
+    """The answers to opponents, and what labels are expected of texts without content."""
+    texts, labels, _ = data
+    clf = RelativeConfidence(tiny, opponents=4, random_state=0).fit(texts, labels)
+    asked, ask = [], Question.choice_log_likelihoods
+
+    def listen(self, shown, choices, bar):
+        asked.extend(shown)
+        return ask(self, shown, choices, bar)
+
+    monkeypatch.setattr(Question, "choice_log_likelihoods", listen)
+    first = clf.predict_proba(["one text"])
+    known = len(asked)
+    assert known == 1 + 3 + 4 + 2 * 6 + 2 * 4
+    again = clf.predict_proba(["one text"])
+    assert len(asked) == known + 1 + 2 * 4
+    np.testing.assert_allclose(again, first, rtol=1e-5)
+
+
+def test_the_answers_are_given_in_the_type_that_is_set(tiny, data):
+    texts, labels, test = data
+    clf = RelativeConfidence(tiny, opponents=2, dtype="float32", random_state=0).fit(texts, labels)
+    clf.set_params(dtype="float64").predict_proba(test[:2])
+    assert clf._answering._question().base.dtype == torch.float64
+
+
 def test_opponents_are_of_all_classes(tiny, data):
     texts, labels, _ = data
     clf = PairwiseTournament(tiny, opponents=4, random_state=0).fit(texts, labels)
@@ -399,7 +428,7 @@ def test_the_probe_reads_the_models_own_states(tiny, data, packs, monkeypatch):
     monkeypatch.setattr(base, "packs", packs)
     clf = LinearProbe(tiny, layers=(1 / 3, 1.0), dtype="float32").fit(texts, labels)
     question = clf._question()
-    features = clf._features(texts[:4])
+    features = clf._features(texts[:4], clf.layers, clf.pooling)
     for row, prompt in enumerate(question.encoder.encode(texts[:4])):
         ids = torch.tensor([[*question.encoder.prefix_ids, *prompt]])
         with torch.no_grad():
@@ -447,7 +476,7 @@ def test_the_probe_holds_sources_out_as_wholes(tiny, data, monkeypatch):
     clf = LinearProbe(tiny, random_state=0).fit(texts, labels, groups=groups)
     assert len(met) == 5 * len(clf.layers) * len(clf.pooling)
     assert not any(set(groups[a]) & set(groups[b]) for a, b in met)
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+    with pytest.raises(ValueError, match="groups has the shape"):
         LinearProbe(tiny).fit(texts, labels, groups=groups[1:])
 
 
@@ -456,8 +485,8 @@ def test_the_probe_takes_what_does_best_on_held_out_rows(tiny, data, monkeypatch
     rng = np.random.default_rng(0)
     known = np.searchsorted(np.unique(labels), labels)
 
-    def features(self, texts):
-        choices = [(layer, pooling) for layer in self.layers for pooling in self.pooling]
+    def features(self, texts, layers, poolings):
+        choices = [(layer, pooling) for layer in layers for pooling in poolings]
         noise = {choice: rng.normal(size=(len(texts), 3)) for choice in choices}
         noise[0.5, "mean"][:, 0] += 3 * known[: len(texts)]
         return noise
@@ -593,8 +622,11 @@ def test_a_fit_that_fails_leaves_the_last_one(name, tiny, data, monkeypatch):
     assert set(vars(clf)) == state
     assert np.array_equal(clf.predict_proba(test), proba)
     if name == "probe":
-        with pytest.raises(ValueError, match="inconsistent"):
-            clf.fit(texts, other, groups=[0])
+        for groups in ([0], [None] * len(texts)):
+            with monkeypatch.context() as patch:
+                patch.setattr("skclsgen.baselines.linear_probe._states", fail)  # nothing is read
+                with pytest.raises(ValueError, match=r"groups has (the shape|.* missing values)"):
+                    clf.fit(texts, other, groups=groups)
     elif name == "few_shot":
         with pytest.raises(InvalidTextError, match="leaves no room"):
             clf.set_params(examples=40).fit(texts, other)
@@ -604,6 +636,22 @@ def test_a_fit_that_fails_leaves_the_last_one(name, tiny, data, monkeypatch):
         fresh.fit(texts, labels)
     with pytest.raises(NotFittedError):
         fresh.predict_proba(test)
+
+
+@pytest.mark.parametrize(("name", "value"), [("samples", 1), ("temperature", 0), ("dtype", "int")])
+def test_parameters_set_after_a_fit_are_checked(name, value, tiny, data):
+    texts, labels, test = data
+    clf = SemanticEntropy(tiny).fit(texts, labels).set_params(**{name: value})
+    with pytest.raises(ValueError, match=name):
+        clf.predict_proba(test)
+
+
+def test_a_probe_reads_only_what_it_chose(tiny, data):
+    texts, labels, test = data
+    clf = LinearProbe(tiny, random_state=0).fit(texts, labels)
+    proba = clf.predict_proba(test)
+    clf.set_params(layers=(0.1,), pooling=("last",))
+    assert np.array_equal(clf.predict_proba(test), proba)
 
 
 def test_parameters_set_after_a_prediction_count_for_the_next(tiny, data):

@@ -1,10 +1,14 @@
+import warnings
+
 import pytest
 from conftest import build_model
 
 from skclsgen import rationales
 from skclsgen.backbone import load_base_model
 from skclsgen.exceptions import TruncationWarning
+from skclsgen.prompt import PromptEncoder
 from skclsgen.rationales import filter_rationale, quotation, self_rationales
+from skclsgen.wording import words
 
 WORDS = ["escalate", "routine"]
 
@@ -90,9 +94,42 @@ def test_reasons_for_long_texts_stay_within_the_context(tmp_path, data, monkeypa
     decode = rationales.decode
     monkeypatch.setattr(rationales, "decode", noted)
     texts = [" ".join(data[0][:9]), data[0][0]]
-    with pytest.warns(TruncationWarning):
-        self_rationales(base, texts, [0, 1], WORDS, max_length=500, max_new_tokens=8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TruncationWarning)  # what is trained on them will tell
+        self_rationales(base, texts, [0, 1], WORDS, max_length=500, max_new_tokens=24)
     assert used == [base.context_length]
+
+
+def test_written_reasons_are_learnt_whole(tiny, data, monkeypatch):
+    """A quotation that never ends is cut at a word, and its closing mark and end are learnt."""
+    base, said = load_base_model(tiny), "the power has been out since last night and the door"
+    ids = base.tokenizer.encode(said + " ")
+
+    def endless(lm, start, openings, new, *rest):
+        return [(ids * new)[:new] for _ in openings]
+
+    monkeypatch.setattr(rationales, "decode", endless)
+    given = {"max_length": 400, "max_new_tokens": 32}
+    (reason,) = self_rationales(base, data[0][:1], [0], WORDS, **given)
+    assert reason.startswith('It says "the power')
+    assert reason.endswith('".')
+    assert set(words(reason)) <= {"it", "says", *words(said)}
+    encoder = PromptEncoder(base.tokenizer, "Decide.", WORDS, 400)
+    assert not encoder.is_cut(encoder.continuation(0, reason, 32))
+
+
+@pytest.mark.parametrize(
+    ("quoted", "reason"),
+    [
+        ("my laptop is broken and it is late", None),
+        ("please ask the IT people about my laptop", "other label"),
+    ],
+)
+def test_an_acronym_is_no_pronoun(quoted, reason):
+    text = "Hello, my laptop is broken and it is late, so please ask the IT people about my laptop."
+    assert filter_rationale(quotation(quoted), text, 0, ["HR", "IT"]) == reason
+    assert filter_rationale(quotation(quoted), text, 1, ["HR", "IT"]) is None
+    assert filter_rationale(quotation(quoted), text, 0, ["IT security", "IT"]) is None
 
 
 @pytest.mark.real

@@ -51,6 +51,15 @@ def test_generation_only_learns_labels_of_rows_without_a_reason(tiny):
     assert np.array_equal(again.predict_proba(texts), clf.predict_proba(texts))
 
 
+@pytest.mark.parametrize("wrong", [{"labels": "typo"}, {"max_new_tokens": 0}])
+def test_generation_only_checks_what_it_is_asked_first(wrong, data, quick, monkeypatch):
+    texts, labels, test = data
+    clf = GenerationOnly(**quick).fit(texts, labels)
+    monkeypatch.setattr(GenerationOnly, "predict_proba", None)
+    with pytest.raises(ValueError, match=r"typo|max_new_tokens"):
+        clf.explain(test, **wrong)
+
+
 def test_generation_only_explains_its_own_choice(data, quick):
     texts, labels, test = data
     clf = GenerationOnly(**quick).fit(texts, labels)

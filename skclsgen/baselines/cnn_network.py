@@ -118,6 +118,11 @@ def split(
     training, held_out : ndarray of int
         Row numbers. Both parts have every class, or nothing is held out.
 
+    Raises
+    ------
+    ValueError
+        If there is not one group per row, or some are missing.
+
     Examples
     --------
     >>> training, held_out = split(np.array([0, 1] * 10), 0.1, np.random.default_rng(0))
@@ -125,13 +130,13 @@ def split(
     (18, 2)
     """
     rows = np.arange(len(labels))
+    sources = check_groups(groups, len(labels))
     if not can_hold_out(labels, fraction):
         return rows, rows[:0]
     seed = int(rng.integers(2**31))
     if groups is not None:
-        groups = check_groups(groups, len(labels))
         try:
-            training, held_out = leak_free_split(groups, labels, fraction, random_state=seed)
+            training, held_out = leak_free_split(sources, labels, fraction, random_state=seed)
         except ValueError:  # too few sources, or rows of a label, for such a share
             return rows, rows[:0]
         classes = len(np.unique(labels))

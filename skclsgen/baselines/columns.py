@@ -195,5 +195,7 @@ def word_overlap(X: Any) -> np.ndarray:
 
 def overlap_names(transformer: Any, input_features: Any = None) -> list[str]:
     """Return the names of what :func:`word_overlap` gives, after a fitted transformer of it."""
-    columns = getattr(transformer, "feature_names_in_", ["text"])
+    # scikit-learn notes names only if they are strings, and of plain texts not even a number.
+    numbers = range(getattr(transformer, "n_features_in_", 1))
+    columns = getattr(transformer, "feature_names_in_", numbers)
     return [f"{own} in {other}" for own, other in permutations(columns, 2)]

@@ -147,6 +147,7 @@ class FineTunedEncoder(NetworkClassifier):
         classes, labels = check_class_labels(y, len(texts), type(self).__name__)
         check_packages(type(self).__name__, self.model)
         seed = draw_seed(self.random_state)
+        resolve_device("auto")  # only a device that has started can be given its state back
         steps = self.epochs * math.ceil(len(texts) / self.batch_size)
         with (
             tqdm(total=steps, desc="training", unit="batch", disable=self.verbose < 1) as bar,

@@ -20,10 +20,10 @@ class LabelProbability(FewShotClassifier):
     """How likely the base model finds each label's words after the prompt.
 
     The prompt is that of :class:`~skclsgen.CLSGenClassifier`. With calibration, each label's
-    probability is divided by what the model gives it for texts without content, equation 1 of
-    Zhao et al. with ``W = diag(p)^-1`` and ``b = 0`` [1]_. With ``examples=0`` the prompt is
-    zero-shot, unlike there; with more, it shows training rows as earlier turns of the
-    conversation, and what they make the model expect is divided out too.
+    probability is divided by what the model gives it for texts without content, as by ``W p`` with
+    ``W = diag(p)^-1`` in Zhao et al. [1]_; the quotients are scaled to sum to 1. With
+    ``examples=0`` the prompt is zero-shot, unlike there; with more, it shows training rows as
+    earlier turns of the conversation, and what they make the model expect is divided out too.
 
     Parameters
     ----------
@@ -89,8 +89,15 @@ class LabelProbability(FewShotClassifier):
         found = self._log_proba(texts)
         if not self.calibrate:
             return found
-        neutral = self._log_proba(list(CONTENT_FREE))
-        return found - (logsumexp(neutral, axis=0) - np.log(len(neutral)))
+        return found - self._expected()
+
+    def _expected(self) -> np.ndarray:
+        """Logarithm of the mean probabilities of texts without content, shape (classes,)."""
+        known = self._question().found
+        if (key := ("expected", *CONTENT_FREE)) not in known:
+            neutral = self._log_proba(list(CONTENT_FREE))
+            known[key] = logsumexp(neutral, axis=0) - np.log(len(neutral))
+        return known[key]
 
     def _log_proba(self, texts: list[str]) -> np.ndarray:
         question = self._question()

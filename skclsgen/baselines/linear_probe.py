@@ -12,9 +12,9 @@ import torch
 from scipy.special import log_softmax
 from sklearn import config_context
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_consistent_length
 
 from ..backbone import DEFAULT_MODEL
+from ..inputs import check_groups
 from ..packing import PackedRows, batches_by_length
 from ..parameters import Bound, check_number
 from ..randomness import draw_seed
@@ -122,9 +122,8 @@ class LinearProbe(PromptedClassifier):
 
     def _fit_probe(self, texts: list[str], labels: np.ndarray, groups: Any) -> None:
         seed = draw_seed(self.random_state)
-        if groups is not None:  # before anything is read
-            check_consistent_length(texts, groups)
-        features = self._features(texts)
+        check_groups(groups, len(texts))  # before anything is read
+        features = self._features(texts, self.layers, self.pooling)
         with config_context(enable_metadata_routing=False):  # this pipeline is nobody's but ours
             fitted = {
                 choice: regression_on(StandardScaler(), random_state=seed).fit(
@@ -150,21 +149,23 @@ class LinearProbe(PromptedClassifier):
             check_number("layers", layer, Bound(0, high=1))
 
     def _scores(self, texts: list[str]) -> np.ndarray:
-        chosen = self._features(texts)[self.layer_, self.pooling_]
+        (chosen,) = self._features(texts, (self.layer_,), (self.pooling_,)).values()
         return log_softmax(self._regression.predict_log_proba(chosen), axis=1)
 
-    def _features(self, texts: list[str]) -> dict[tuple[float, str], np.ndarray]:
+    def _features(
+        self, texts: list[str], layers: tuple[float, ...], poolings: tuple[str, ...]
+    ) -> dict[tuple[float, str], np.ndarray]:
         """Pooled states by layer and pooling, each of shape (texts, width), float32."""
         question = self._question()
         prompts = question.encoder.encode(texts)
         found: dict[tuple[float, str], list[np.ndarray]] = {
-            choice: [] for choice in product(self.layers, self.pooling)
+            choice: [] for choice in product(layers, poolings)
         }
         order: list[int] = []
         with self._bar(len(prompts), "reading") as bar:
             for batch in batches_by_length([len(prompt) for prompt in prompts]):
                 rows = question.model.pack([(prompts[row], ()) for row in batch])
-                states = dict(zip(self.layers, _states(question, rows, self.layers), strict=True))
+                states = dict(zip(layers, _states(question, rows, layers), strict=True))
                 for (layer, pooling), own in found.items():
                     own.append(POOLING[pooling](states[layer], rows).float().cpu().numpy())
                 order += batch

@@ -106,7 +106,7 @@ class PairwiseClassifier(PromptedClassifier):
 
     def _rated(self, question: Question, opponents: Sequence[str]) -> np.ndarray:
         """Ratings of the opponents, who have met one another, shape (opponents,)."""
-        if (key := tuple(opponents)) not in question.ratings:
+        if (key := ("ratings", *opponents)) not in question.found:
             wins = np.full((len(opponents), len(opponents)), 0.5)
             first, second = np.triu_indices(len(opponents), k=1)
             games = list(combinations(opponents, 2))
@@ -114,8 +114,8 @@ class PairwiseClassifier(PromptedClassifier):
                 with self._bar(2 * len(games), "comparing opponents") as bar:
                     wins[first, second] = _wins(question, games, bar)
                 wins[second, first] = 1 - wins[first, second]
-            question.ratings[key] = elo_ratings(wins, np.zeros(len(opponents)))
-        return question.ratings[key]
+            question.found[key] = elo_ratings(wins, np.zeros(len(opponents)))
+        return question.found[key]
 
 
 def _wins(question: Question, pairs: Sequence[tuple[str, str]], bar: Any) -> np.ndarray:
@@ -232,11 +232,15 @@ class RelativeConfidence(PairwiseClassifier):
         ).fit(texts, self.classes_[labels])
 
     def _scores(self, texts: list[str]) -> np.ndarray:
-        answers, own = (
-            self._answering.predict_proba(asked).argmax(axis=1)
-            for asked in (texts, self._opponents)
-        )
+        now = ("max_length", "device", "dtype", "verbose")  # what may be set after a fit, too
+        self._answering.set_params(**{name: getattr(self, name) for name in now})
         question = self._question(RELATIVE)
+        answers = self._answering.predict_proba(texts).argmax(axis=1)
+        key = ("answers", *self._opponents)
+        if key not in question.found:
+            proba = self._answering.predict_proba(self._opponents)
+            question.found[key] = proba.argmax(axis=1)
+        own = question.found[key]
         ratings = self._ratings(
             question,
             self._answered(question, texts, answers),

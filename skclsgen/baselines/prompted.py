@@ -61,12 +61,13 @@ class Question:
 
     Attributes
     ----------
-    ratings : dict of tuple of str to ndarray
-        Of texts that others are compared with: found out once, by those texts.
+    found : dict of tuple of str to ndarray
+        What does not depend on the texts that are asked about, such as ratings of those that they
+        are compared with: found out once, by the texts it is about.
     """
 
     def __init__(self, base: BaseModel, encoder: PromptEncoder) -> None:
-        self.ratings: dict[tuple[str, ...], np.ndarray] = {}
+        self.found: dict[tuple[str, ...], np.ndarray] = {}
         self.base = base
         self.encoder = encoder
         self.model = PackedModel(base, encoder.prefix_ids)
@@ -232,8 +233,17 @@ class PromptedClassifier(FamilyOfClones, TextClassifier):
         -------
         ndarray of shape (n_samples, n_classes), float64
             Columns in the order of ``classes_``; rows sum to 1.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If a text, or a parameter that was set after ``fit``, cannot be used.
         """
-        scores = self._scores(self._check_texts(X))
+        texts = self._check_texts(X)
+        self._check_parameters()
+        scores = self._scores(texts)
         return softmax(scores.astype(np.float64), axis=1)
 
     def release(self) -> None:

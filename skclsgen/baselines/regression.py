@@ -97,7 +97,8 @@ def _held_out_likelihood(clf: Any, X: Any, labels: np.ndarray) -> float:
 class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
     """Logistic regression whose penalty is chosen by stratified, shuffled cross-validation.
 
-    The log-loss of the held-out rows decides, since probabilities are what is wanted. Where the
+    The log-loss of the held-out rows decides, averaged over folds as scikit-learn does, since
+    probabilities are what is wanted. Where the
     rarest class has fewer rows than there are folds, there are as many folds as it has rows; where
     it has a single one, nothing can be held out and ``C`` is 1.
 
@@ -117,7 +118,8 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
     C_ : float
         The inverse strength chosen.
     held_out_likelihood_ : float
-        Mean log-likelihood of held-out rows with it, in nats; NaN if nothing could be held out.
+        Mean log-likelihood of held-out rows with it, in nats, averaged over folds (of unequal size
+        where sources are); NaN if nothing could be held out.
     regression_ : LogisticRegression
         Fitted with it on all rows; its labels are class indices.
 

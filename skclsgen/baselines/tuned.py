@@ -110,6 +110,7 @@ class GenerationOnly(CLSGenClassifier):
             Probabilities are those of :meth:`predict_proba`.
         """
         X = rereadable(X)
+        self._check_asked(X, labels, max_new_tokens)  # before anything is read
         proba = self.predict_proba(X)
         predicted = self.classes_[proba.argmax(axis=1)].tolist()
         found = super().explain(

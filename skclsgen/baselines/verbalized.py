@@ -20,7 +20,7 @@ __all__ = ["VerbalizedConfidence", "VerbalizedReply", "stated_confidence"]
 
 _LIST_MARK = re.compile(r"\A\s*\d+[.)]\s")
 #: A number, and what makes it a share: a sign of percent, or what it is out of.
-_NUMBER = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?|\.\d+)\s*(%|percent|(?:/|out of)\s*(\d+))?")
+_NUMBER = re.compile(r"(?<![\w.])(\d+(?:[.,]\d+)?|\.\d+)\s*(%|percent|(?:/|out of)\s*(\d+))?")
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,15 @@ def stated_confidence(reply: str, label: str = "") -> float | None:
     (0.9, 0.8)
     >>> stated_confidence("urgent, 850") is None
     True
+    >>> stated_confidence("dringend, 85,5 %")
+    0.855
     >>> stated_confidence("1, 0.8", label="1")
     0.8
     """
     numbers = _NUMBER.findall(_LIST_MARK.sub("", without_label(reply, label), count=1))
     candidates = []
     for digits, share, whole in numbers:
-        value = float(digits)
+        value = float(digits.replace(",", "."))
         bare = 0 if share else 1 if value <= 1 else 2
         if share or value > 1:
             out_of = float(whole or 100)

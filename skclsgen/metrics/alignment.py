@@ -161,14 +161,13 @@ def mask_labels(text: str, label_words: Sequence[str], mask: str = "...") -> str
         parts = name.split()
         if len(parts) == 1:
             stem = _stem(parts[0])
-            patterns.append(
-                re.escape(stem) + (rf"\w*(?:{_HYPHEN}\w+)*" if len(stem) >= _STEM else "")
-            )
+            patterns.append(re.escape(stem) + (r"\w*" if len(stem) >= _STEM else ""))
         elif parts:
             patterns.append(r"\s+".join(map(re.escape, parts)))
     if not patterns:
         return text
-    whole = rf"(?<!\w)(?:\w+{_HYPHEN})*(?:{_DENYING})?(?:" + "|".join(patterns) + r")(?!\w)"
+    ending = rf"(?:{_HYPHEN}\w+)*(?!\w)"
+    whole = rf"(?<!\w)(?:\w+{_HYPHEN})*(?:{_DENYING})?(?:" + "|".join(patterns) + f"){ending}"
     return re.sub(whole, lambda _: mask, text, flags=re.IGNORECASE)
 
 

@@ -182,11 +182,13 @@ def _speak(
 class Simulator(LinearProbe):
     """A probe that reads no texts twice: all writers explain the same ones."""
 
-    def _features(self, texts: list[str]) -> dict[tuple[float, str], np.ndarray]:
+    def _features(
+        self, texts: list[str], layers: tuple[float, ...], poolings: tuple[str, ...]
+    ) -> dict[tuple[float, str], np.ndarray]:
         read = self.__dict__.setdefault("read", {})
-        key = tuple(texts)
+        key = tuple(texts), layers, poolings
         if key not in read:
-            read[key] = super()._features(texts)
+            read[key] = super()._features(texts, layers, poolings)
         return read[key]
 
 
