@@ -7,7 +7,7 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, cast
@@ -84,6 +84,8 @@ class BaseModel:
         Reasons the model has written, by prompt; shared likewise.
     own_words : list of (list of int, list of int)
         Passages the model has written, by which its language is kept; shared likewise.
+    own_states : dict of tuple of int to sequence of tensor
+        Hidden states that it predicts them from, after one prefix: that of the last fit.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class BaseModel:
         self.trunk_cache = TrunkCache()
         self.rationales: dict[tuple[Any, ...], str] = {}
         self.own_words: list[tuple[list[int], list[int]]] = []
+        self.own_states: dict[tuple[int, ...], Sequence[torch.Tensor]] = {}
 
     @property
     def context_length(self) -> int:

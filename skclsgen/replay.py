@@ -115,8 +115,7 @@ class Replay:
         room = max(1, net.base.context_length - len(net.prefix_ids) - 1)
         rows = [(first, more[:room]) for first, more in own_words(net.base, progress)]
         trunk = trunk_states(net, rows) if net.depth else [None] * len(rows)
-        base_states = _predicting(PackedModel(net.base, net.prefix_ids), rows)
-        self.passages = list(map(Passage, rows, trunk, base_states))
+        self.passages = list(map(Passage, rows, trunk, _base_states(net, rows)))
         self._rng = np.random.default_rng(seed)
         self._order: list[int] = []
 
@@ -127,6 +126,18 @@ class Replay:
         return self.passages[self._order.pop()]
 
 
+def _base_states(net: DualHead, rows: Sequence[Row]) -> Sequence[torch.Tensor]:
+    """What the base model predicts the passages from: the same for folds and grid points."""
+    known = net.base.own_states
+    states = known.get(net.prefix_ids)
+    if states is None:
+        states = _predicting(PackedModel(net.base, net.prefix_ids), rows)
+        known.clear()
+        known[net.prefix_ids] = states
+    return states
+
+
+@torch.inference_mode(False)  # what is kept here is trained with later
 @torch.no_grad()
 def _predicting(model: PackedModel, rows: Sequence[Row]) -> Sequence[torch.Tensor]:
     """Hidden states that a model predicts rows' continuations from, shape (tokens, width) each."""

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from skclsgen import CLSGenClassifier, training
+from skclsgen import CLSGenClassifier, replay, training
 from skclsgen.backbone import load_base_model
 from skclsgen.benchmark.evidence.general_text import general_texts
 from skclsgen.datasets import load_messages
@@ -38,9 +38,23 @@ def test_a_base_model_writes_once_and_no_control_tokens_to_begin_with(tiny):
 def test_every_passage_comes_once_before_any_comes_again(tiny):
     base = load_base_model(tiny)
     first, again, other = (Replay(make(base), seed) for seed in (0, 0, 1))
-    drawn = [[replay.draw().row for _ in range(PASSAGES)] for replay in (first, again, other)]
+    drawn = [[one.draw().row for _ in range(PASSAGES)] for one in (first, again, other)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert sorted(map(str, drawn[0])) == sorted(map(str, own_words(base)))
+
+
+def test_what_the_base_model_predicts_from_is_computed_once_for_all_folds(tiny, monkeypatch):
+    base, read = load_base_model(tiny), []
+    predicting = replay._predicting
+    monkeypatch.setattr(replay, "_predicting", lambda *given: read.append(1) or predicting(*given))
+    base.own_states.clear()
+    first, again = (Replay(make(base), 0).draw() for _ in range(2))
+    assert first.row == again.row
+    assert first.base_states is again.base_states
+    other = Replay(DualHead(base, [1, 31], [[10], [11]], LoraSettings(2, 4, 8.0, 0.0)), 0).draw()
+    assert not torch.equal(other.base_states, first.base_states)
+    assert len(read) == 2
+    assert list(base.own_states) == [(1, 31)]
 
 
 def test_an_untrained_network_has_not_moved_and_a_disturbed_one_has(tiny):

@@ -114,3 +114,5 @@ def forget(base: BaseModel) -> None:
     """Empty what a process has read and written before, so that a run starts cold."""
     base.trunk_cache.clear()
     base.rationales.clear()
+    base.own_words.clear()
+    base.own_states.clear()
