@@ -137,7 +137,6 @@ def _base_states(net: DualHead, rows: Sequence[Row]) -> Sequence[torch.Tensor]:
     return states
 
 
-@torch.inference_mode(False)  # what is kept here is trained with later
 @torch.no_grad()
 def _predicting(model: PackedModel, rows: Sequence[Row]) -> Sequence[torch.Tensor]:
     """Hidden states that a model predicts rows' continuations from, shape (tokens, width) each."""
