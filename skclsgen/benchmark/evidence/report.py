@@ -304,12 +304,12 @@ def _manifest(evidence: Evidence) -> str:
 
 
 def _where(environment: Mapping[str, Any]) -> list[str]:
-    """Device and versions of a run."""
+    """Device, with the type that is usual there, and versions of a run."""
     device, versions = environment["device"], environment["versions"]
-    device = (
-        f"{environment['processor']}, {environment['threads']} of {environment['cores']} cores"
-        if device == "cpu"
-        else device
-    )
+    if device == "cpu":
+        processor, threads = environment["processor"], environment["threads"]
+        device = f"{processor}, {threads} of {environment['cores']} cores"
+    if "dtype" in environment:  # which earlier runs do not tell
+        device += f", {environment['dtype'].removeprefix('torch.')}"
     packages = (versions[name] for name in ("torch", "transformers", "scikit-learn"))
     return [device, *packages, environment["sources"]]
