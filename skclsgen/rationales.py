@@ -180,10 +180,11 @@ def filter_rationale(
         return "empty"
     if len(set(said)) < MIN_DISTINCT * len(said):
         return "repetitive"
-    reason = (candidate or "").removeprefix(QUOTING)
-    others = (name for other, name in enumerate(label_words) if other != label)
-    if any(_is_named(name, reason, terms(label_words[label])) for name in others):
-        return "other label"
+    reason, own = (candidate or "").removeprefix(QUOTING), set(terms(label_words[label]))
+    named = set(terms(reason))
+    for other, name in enumerate(label_words):
+        if other != label and _is_named(name, set(terms(name)) - own, reason, named):
+            return "other label"
     source = set(terms(text))
     long = [word for word in said if len(word) > 3 or is_unspaced(word)]
     if not long or sum(word in source for word in long) < MIN_GROUNDED * len(long):
@@ -191,12 +192,11 @@ def filter_rationale(
     return None
 
 
-def _is_named(label: str, reason: str, own: Sequence[str]) -> bool:
-    """Whether a reason has all words of a label but for the true one's ``own``."""
-    foreign = set(terms(label)).difference(own)
+def _is_named(label: str, foreign: set[str], reason: str, named: set[str]) -> bool:
+    """Whether a reason, of the words ``named``, has all of a label's that the true one has not."""
     if foreign and label.isupper() and len(label) <= ACRONYM:
         return re.search(rf"(?<!\w){re.escape(label)}(?!\w)", reason) is not None
-    return bool(foreign) and foreign.issubset(terms(reason))
+    return bool(foreign) and foreign <= named
 
 
 @dataclass(frozen=True)
