@@ -83,7 +83,7 @@ def _bfloat16_gain(repeats: int = 7) -> float:
     tokens, width, hidden = TIMED_SHAPE
     # Zeros, as drawing would move the state of torch's generator; a product takes as long.
     pairs = {
-        dtype: (torch.zeros(tokens, width, dtype=dtype), torch.zeros(hidden, width, dtype=dtype))
+        dtype: [torch.zeros(n, width, dtype=dtype, device="cpu") for n in (tokens, hidden)]
         for dtype in (torch.float32, torch.bfloat16)
     }
     best = dict.fromkeys(pairs, float("inf"))
