@@ -31,6 +31,7 @@ from .persistence import SavedToFolder
 from .rationales import RationaleReport, Teacher
 from .temperature import TemperatureScaled
 from .text_estimator import TextClassifier
+from .text_inputs import check_texts
 from .training import History
 
 __all__ = ["CLSGenClassifier"]
@@ -299,7 +300,7 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
         ('caller', 'classification_loss')
         """
         check_parameters(self)
-        texts = inputs.check_texts(X)
+        texts = check_texts(X)
         name = type(self).__name__
         classes, labels = inputs.check_labels(y, len(texts), name)
         weights = inputs.check_weights(sample_weight, len(texts))

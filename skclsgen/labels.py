@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from .exceptions import FallbackWarning, InvalidLabelsError
-from .inputs import check_encodable, check_labels
+from .inputs import check_labels
+from .text_inputs import check_encodable
 
 __all__ = ["check_class_labels", "class_indices", "label_words", "warn_of_labels_alike"]
 

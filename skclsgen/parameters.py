@@ -14,7 +14,7 @@ from sklearn.utils import compute_sample_weight
 
 from .backbone import check_optional_dependencies
 from .devices import resolve_device, resolve_dtype
-from .inputs import check_texts
+from .text_inputs import check_texts
 
 if TYPE_CHECKING:
     from .classifier import CLSGenClassifier

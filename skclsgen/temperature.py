@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import inputs
 from .exceptions import FallbackWarning, InvalidLabelsError
+from .text_inputs import check_texts, rereadable
 
 __all__ = ["TemperatureScaled", "best_temperature"]
 
@@ -121,8 +122,8 @@ class TemperatureScaled(BaseEstimator):
         True
         """
         check_is_fitted(self)
-        X = inputs.rereadable(X)
-        classes, own = inputs.check_labels(y, len(inputs.check_texts(X)))
+        X = rereadable(X)
+        classes, own = inputs.check_labels(y, len(check_texts(X)))
         known = {label: index for index, label in enumerate(self.classes_.tolist())}
         unseen = [label for label in classes.tolist() if label not in known]
         if unseen:

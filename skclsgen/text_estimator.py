@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from .inputs import check_same_columns, check_texts, column_names
+from .text_inputs import check_same_columns, check_texts, column_names
 
 __all__ = ["TextClassifier", "TextEstimator", "unchanged_on_error"]
 

@@ -14,8 +14,9 @@ from skclsgen.exceptions import (
     InvalidLabelsError,
     InvalidTextError,
 )
-from skclsgen.inputs import check_labels, check_texts
+from skclsgen.inputs import check_labels
 from skclsgen.labels import class_indices, label_words
+from skclsgen.text_inputs import check_texts
 
 TEXTS = ["good day", "bad day", "good night", "bad night"]
 Y = [1, 0, 1, 0]

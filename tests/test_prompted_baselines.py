@@ -302,16 +302,22 @@ def test_a_liking_for_the_first_place_cancels(tiny, data, monkeypatch):
     assert len(short) < opponents < len(long)
 
 
-def test_opponents_meet_each_other_once_and_for_all_predictions(tiny, data, monkeypatch):
-    texts, labels, _ = data
-    clf = PairwiseTournament(tiny, opponents=4, random_state=0).fit(texts, labels)
-    asked, ask = [], Question.choice_log_likelihoods
+@pytest.fixture
+def asked(monkeypatch):
+    """The texts that the base model has been asked about."""
+    found, ask = [], Question.choice_log_likelihoods
 
     def listen(self, shown, choices, bar):
-        asked.extend(shown)
+        found.extend(shown)
         return ask(self, shown, choices, bar)
 
     monkeypatch.setattr(Question, "choice_log_likelihoods", listen)
+    return found
+
+
+def test_opponents_meet_each_other_once_and_for_all_predictions(tiny, data, asked):
+    texts, labels, _ = data
+    clf = PairwiseTournament(tiny, opponents=4, random_state=0).fit(texts, labels)
     first = clf.predict_proba(["one text"])
     assert len(asked) == len(set(asked)) == 2 * 6 + 2 * 4
     again = clf.predict_proba(["one text", "another"])
@@ -322,17 +328,10 @@ def test_opponents_meet_each_other_once_and_for_all_predictions(tiny, data, monk
     assert len(asked) == 2 * (2 * 6) + 4 * 2 * 4
 
 
-def test_what_does_not_depend_on_the_texts_is_asked_once(tiny, data, monkeypatch):
+def test_what_does_not_depend_on_the_texts_is_asked_once(tiny, data, asked):
     """The answers to opponents, and what labels are expected of texts without content."""
     texts, labels, _ = data
     clf = RelativeConfidence(tiny, opponents=4, random_state=0).fit(texts, labels)
-    asked, ask = [], Question.choice_log_likelihoods
-
-    def listen(self, shown, choices, bar):
-        asked.extend(shown)
-        return ask(self, shown, choices, bar)
-
-    monkeypatch.setattr(Question, "choice_log_likelihoods", listen)
     first = clf.predict_proba(["one text"])
     known = len(asked)
     assert known == 1 + 3 + 4 + 2 * 6 + 2 * 4

@@ -14,10 +14,10 @@ from tqdm.auto import tqdm
 
 from ..devices import resolve_device
 from ..exceptions import TrainingDivergedError
-from ..inputs import check_texts
 from ..labels import check_class_labels
 from ..parameters import Bound, check_number
 from ..randomness import draw_seed, seeded
+from ..text_inputs import check_texts
 from .cnn_network import ConvolutionalNetwork, batches, numbers, split, vocabulary
 from .network_classifier import NetworkClassifier
 from .regression import WORD_PATTERN

@@ -10,8 +10,8 @@ from scipy import sparse
 from sklearn.base import TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from ..inputs import check_texts, column_names
 from ..text_estimator import TextEstimator
+from ..text_inputs import check_texts, column_names
 from ..wording import terms
 
 __all__ = ["EachColumn", "overlap_names", "word_overlap"]

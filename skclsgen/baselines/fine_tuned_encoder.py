@@ -21,12 +21,12 @@ from transformers import (
 
 from ..devices import resolve_device
 from ..exceptions import ModelNotFoundError, TrainingDivergedError
-from ..inputs import check_texts
 from ..labels import check_class_labels
 from ..packing import batches_by_length
 from ..parameters import Bound, check_number
 from ..randomness import draw_seed
 from ..silence import quiet_transformers
+from ..text_inputs import check_texts
 from .columns import columns_of
 from .encoders import PLAIN_TEXT, Progress, check_packages, encoder_location, own_randomness
 from .network_classifier import NetworkClassifier

@@ -12,7 +12,6 @@ import torch
 from scipy.special import softmax
 from tqdm.auto import tqdm
 
-from .. import inputs
 from ..backbone import (
     DEFAULT_MODEL,
     BaseModel,
@@ -30,6 +29,7 @@ from ..packed_model import PackedModel
 from ..parameters import Bound, check_model, check_number, model_location
 from ..prompt import ANSWER_CUE, PromptEncoder, default_instruction
 from ..text_estimator import TextClassifier, unchanged_on_error
+from ..text_inputs import check_texts
 from .beginnings import groups_that_begin_alike
 from .questions import Asked
 
@@ -211,7 +211,7 @@ class PromptedClassifier(FamilyOfClones, TextClassifier):
     def _begin_fit(self, X: Any, y: Any) -> tuple[list[str], np.ndarray]:
         """Check what is to be learnt from and note the labels; return texts and class indices."""
         self._check_parameters()
-        texts = inputs.check_texts(X)
+        texts = check_texts(X)
         classes, labels = check_class_labels(y, len(texts), type(self).__name__)
         words = label_words(classes, self.label_names)
         self.release()

@@ -16,11 +16,11 @@ from tqdm.auto import tqdm
 from transformers import PrinterCallback
 
 from ..devices import resolve_device
-from ..inputs import check_texts
 from ..labels import check_class_labels
 from ..parameters import Bound, check_number
 from ..randomness import draw_seed
 from ..text_estimator import TextClassifier, TextEstimator
+from ..text_inputs import check_texts
 from .columns import EachColumn
 from .encoders import (
     LIBRARY,

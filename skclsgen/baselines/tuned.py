@@ -12,8 +12,9 @@ from ..classifier import CLSGenClassifier
 from ..explanation import Explanations
 from ..fitted import FittedNetwork
 from ..fitting import learn
-from ..inputs import TrainingRows, rereadable
+from ..inputs import TrainingRows
 from ..rationales import RationaleReport
+from ..text_inputs import rereadable
 from ..training import History
 
 __all__ = ["GenerationOnly", "classification_only"]

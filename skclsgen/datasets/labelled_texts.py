@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..inputs import check_texts
+from ..text_inputs import check_texts
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,8 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.utils import check_consistent_length, check_random_state
 
-from ..inputs import check_groups, is_missing
+from ..inputs import check_groups
+from ..text_inputs import is_missing
 
 __all__ = ["grouped_components", "leak_free_split", "rows_without_leak"]
 

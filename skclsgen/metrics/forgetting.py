@@ -11,11 +11,11 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
-from ..inputs import check_texts
 from ..packed_model import PackedModel
 from ..packing import Row, batches_by_length
 from ..parameters import Bound, check_number
 from ..replay import start_of_text
+from ..text_inputs import check_texts
 
 __all__ = ["LanguageChange", "language_change"]
 
