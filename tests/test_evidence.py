@@ -26,7 +26,7 @@ from skclsgen.benchmark.evidence.scores import _over_fits, compare, score
 from skclsgen.benchmark.evidence.settings import EvidenceSettings
 from skclsgen.benchmark.evidence.store import RunStore
 from skclsgen.benchmark.evidence.tables import cell
-from skclsgen.benchmark.evidence.writing import Simulator
+from skclsgen.benchmark.evidence.writing import Simulator, Spoken, _simulatability
 from skclsgen.datasets import fetch_clinifact, fetch_esnli
 from skclsgen.metrics import repetition
 from skclsgen.model_source import find_base_model
@@ -335,6 +335,47 @@ def test_a_fold_that_is_missing_is_neither_guessed_nor_fatal(tmp_path):
     titles = {arm: arm for arm in scored}
     draw_roc(scored, titles, folds, tmp_path / "roc.png")
     draw_reliability(scored, titles, folds, tmp_path / "reliability.png")
+
+
+def test_all_arms_are_scored_on_the_folds_that_the_joint_model_has(
+    public_rows, tmp_path, monkeypatch
+):
+    options = {"epochs": 3, "train_rows": 2000}
+    settings = EvidenceSettings("clinifact-grouped", data=public_rows, **options)
+    told = {"joint": (1, 2), "probe": (0, 1, 2), "label": (0,)}
+    for arm, folds in told.items():
+        for fold in folds:
+            heading = settings.heading() | {"rows": load_cohort(settings, fold).digest()}
+            RunStore(tmp_path / settings.dataset, {fold: heading}).save(arm, fold, {"fold": fold})
+    given = {}
+
+    def take_note(runs, cohorts):
+        given.update(runs={arm: sorted(own) for arm, own in runs.items()}, folds=sorted(cohorts))
+        raise InterruptedError
+
+    monkeypatch.setattr(command, "score", take_note)
+    asked = ["evidence", "--dataset", settings.dataset, "--data", str(public_rows), "--seeds", "5"]
+    asked += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    with pytest.raises(InterruptedError):
+        main([*asked, "--finished", "--work", str(tmp_path)])
+    assert given == {"runs": {"joint": [1, 2], "probe": [1, 2]}, "folds": [1, 2]}
+
+
+def test_simulators_choose_their_penalty_by_other_sources(tiny, monkeypatch):
+    fitted, fit = [], Simulator.fit
+
+    def take_note(own, texts, labels, groups=None):
+        fitted.append(groups)
+        return fit(own, texts, labels, groups)
+
+    monkeypatch.setattr(Simulator, "fit", take_note)
+    told = load_cohort(SETTINGS, 0)
+    parts = [told.development.take(range(20)), told.test.take(range(20))]
+    spoken = [Spoken(part, [0, 1] * 10, part.reasons, [True] * 20) for part in parts]
+    probe = Simulator(tiny, layers=(0.75,), pooling=("last",), random_state=0)
+    gains, terms, _ = _simulatability(probe, *spoken)
+    assert len(gains) == len(terms) == 20
+    assert fitted == [parts[0].groups] * 3
 
 
 def test_simulators_read_the_texts_of_all_writers_once(tiny, monkeypatch):

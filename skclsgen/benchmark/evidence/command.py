@@ -132,12 +132,18 @@ def gather(args: argparse.Namespace) -> dict[str, Any]:
         arm: {seed: run for seed in range(settings.seeds) if (run := store.find(arm, seed))}
         for arm in arms
     }
-    runs = {arm: own for arm, own in runs.items() if own}
     if not complete:
         print("other processes are at some of the runs; the report holds what is finished")
-    if JOINT not in runs:
+    if not runs[JOINT]:
         print("no run of the joint model is finished, so there is no report yet")
         return {}
+    if settings.dataset in CROSS_VALIDATED:  # folds differ, and so would means over others
+        cohorts = {seed: cohorts[seed] for seed in runs[JOINT]}
+    runs = {
+        arm: told
+        for arm, own in runs.items()
+        if (told := {seed: run for seed, run in own.items() if seed in cohorts})
+    }
     scored = score(runs, cohorts)
     evidence = Evidence(settings, cohorts, runs, scored, compare(scored, cohorts))
     page = write_report(evidence, args.report)

@@ -52,8 +52,8 @@ class Evidence:
 
     @property
     def cohort(self) -> Cohort:
-        """The first seed's rows: those on which explanations are judged."""
-        return self.cohorts[0]
+        """The first seed's rows; of seed 0, those on which explanations are judged."""
+        return next(iter(self.cohorts.values()))
 
     def writing(self, arm: str) -> dict[int, dict[str, Any]]:
         """What was found about an arm's explanations, by seed."""
@@ -132,8 +132,8 @@ def _rows(evidence: Evidence) -> str:
         f"rows. {_drawn(evidence)}; temperatures and thresholds are chosen on the development "
         "rows, for all arms alike. Joint, classification-only and generation-only LoRA have the "
         f"same number of epochs, {evidence.settings.epochs}, and the package's defaults, chosen "
-        "for the joint model on other e-SNLI rows, but that nothing holds the language of "
-        "generation-only tuning. "
+        "for the joint model on other e-SNLI rows; only the joint model is held to its base "
+        "model's language. "
         "Trainer has 3 epochs, batches of 8, LoRA of rank 16 on all linear layers and a "
         f"learning rate of {LEARNING_RATE}, the usual ones. The probe, the CNN and the "
         "regressions choose layer, pooling, epochs or penalty on the rows to learn from, sources "
@@ -194,7 +194,12 @@ def _score_table(evidence: Evidence) -> str:
     head += ["Brier", "Log-loss", "D²", "Smooth ECE", "by chance up to", "before scaling"]
     head += ["T", "Unread", "Fit, s", "Predict, s"]
     notes = (
-        "Scores are means over seeds. Where the temperature T is 50, the most that is tried, there "
+        "Scores are means over seeds, intervals over the rows of these fits. Arms without chance "
+        "are run once where all seeds have the same rows, and compared with every fit of the joint "
+        "model. *By chance up to*: what calibrated probabilities' smooth ECE stays below in 97.5% "
+        "of cases. *Before scaling*: smooth ECE of the probabilities as the arm gave them. "
+        "*Unread*: replies that no label could be read from. "
+        "Where the temperature T is 50, the most that is tried, there "
         "was nothing to scale but noise: such probabilities are all but even, and worse than the "
         "share of the label among all rows. Seconds are medians over the runs on as many cores of "
         "the machine as the joint model's first; others are named where there are none."
@@ -289,7 +294,7 @@ def _manifest(evidence: Evidence) -> str:
         for seed, run in own.items()
     ]
     head = ["Run", "Seed", "Started", "Load before", "Device", "torch", "transformers"]
-    head += ["scikit-learn", "Sources"]
+    head += ["scikit-learn", "Code"]
     parts = ["```json\n" + json.dumps(manifest, indent=1) + "\n```", table(head, runs)]
     mixed = [
         ARMS[arm].title
@@ -297,9 +302,7 @@ def _manifest(evidence: Evidence) -> str:
         if len({run["environment"]["sources"] for run in own.values()}) > 1
     ]
     if mixed:
-        parts.append(
-            f"The package's sources were not the same for all seeds of: {', '.join(mixed)}."
-        )
+        parts.append(f"The package's code was not the same for all seeds of: {', '.join(mixed)}.")
     return "\n\n".join(parts)
 
 

@@ -59,7 +59,7 @@ class Spoken:
 
     Attributes
     ----------
-    texts : list of str
+    rows : LabelledTexts
         What was explained.
     labels : list of int
         1 where the positive label was explained.
@@ -68,13 +68,18 @@ class Spoken:
         Whether the model ended by itself.
     """
 
-    texts: list[str]
+    rows: LabelledTexts
     labels: list[int]
     reasons: list[str]
     ended: list[bool]
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return len(self.rows)
+
+    @property
+    def texts(self) -> list[str]:
+        """Texts of the rows."""
+        return self.rows.texts
 
 
 def judge_writing(
@@ -97,7 +102,7 @@ def judge_writing(
         ``together``, ``reasons``) and ``samples``.
     """
     test = cohort.test.take(range(min(settings.written_rows, len(cohort.test))))
-    spoken = _speak(clf, test.texts, cohort.positive)
+    spoken = _speak(clf, test, cohort.positive)
     change = language_change(clf, general_texts()[: settings.passages])
     found = {
         "rows": len(test),
@@ -126,16 +131,16 @@ def _beside_others(
     """
     positive = cohort.positive
     parts = (cohort.development, test)
-    joint = [_speak(clf, cohort.development.texts, positive), spoken]
+    joint = [_speak(clf, cohort.development, positive), spoken]
     base = CLSGenClassifier(settings.model, epochs=0, random_state=0)
     base.fit(cohort.train.texts, cohort.train.labels)
     writers = {
         JOINT_WRITER: joint,
         BASE: [
-            _speak(base, part.texts, positive, cohort.labels(own.labels))
+            _speak(base, part, positive, cohort.labels(own.labels))
             for part, own in zip(parts, joint, strict=True)
         ],
-        "base, own label": [_speak(base, part.texts, positive) for part in parts],
+        "base, own label": [_speak(base, part, positive) for part in parts],
     }
     if None not in (cohort.development.explanations, test.explanations):
         writers[PEOPLE] = [_said_by_people(part, positive) for part in parts]
@@ -161,15 +166,15 @@ def _said_by_people(part: LabelledTexts, positive: str) -> Spoken:
     """The first explanation that people gave of each row's true label."""
     reasons = [reason or "" for reason in part.reasons or []]
     labels = [int(label == positive) for label in part.labels]
-    return Spoken(part.texts, labels, reasons, [True] * len(reasons))
+    return Spoken(part, labels, reasons, [True] * len(reasons))
 
 
 def _speak(
-    clf: CLSGenClassifier, texts: list[str], positive: str, labels: list[str] | None = None
+    clf: CLSGenClassifier, rows: LabelledTexts, positive: str, labels: list[str] | None = None
 ) -> Spoken:
-    found = clf.explain(texts, labels=labels)
+    found = clf.explain(rows.texts, labels=labels)
     return Spoken(
-        texts,
+        rows,
         [int(reason.label == positive) for reason in found],
         [reason.text for reason in found],
         [reason.complete for reason in found],
@@ -232,9 +237,11 @@ def _simulatability(
     if len(set(development.labels)) < 2:
         unknown = np.full(len(judged), np.nan)
         return unknown, unknown, {"las": np.nan}
+    said = ["yes" if label else "no" for label in development.labels]
     guesses = []
     for show in (_text_only, _reason_only, _both):
-        simulator.fit(show(development), ["yes" if label else "no" for label in development.labels])
+        # Or a penalty would be chosen that knows sources again, and test rows have others.
+        simulator.fit(show(development), said, groups=development.rows.groups)
         guesses.append((simulator.predict(show(judged)) == "yes").astype(int))
     by_text, _, by_both = guesses
     return (
@@ -286,7 +293,7 @@ def _alignment(
     if observer is None:
         return result
     other = [1 - label for label in spoken.labels]
-    flipped = _speak(clf, test.texts, cohort.positive, cohort.labels(other))
+    flipped = _speak(clf, test, cohort.positive, cohort.labels(other))
 
     def seen(reasons: Sequence[str]) -> list[int]:
         masked = [mask_labels(reason, label_words) or "-" for reason in reasons]
