@@ -209,11 +209,12 @@ class DualHead(PackedModel):
     def class_logits(self, decision_states: torch.Tensor) -> torch.Tensor:
         """Logits of shape (rows, classes) from hidden states at the decision tokens.
 
-        On a CPU, a row's do not depend on the others: one row, or a few, would take other kernels.
+        On a CPU, a row's do not depend on the others: fewer rows at a time, or more, would take
+        other kernels.
         """
         filler = -len(decision_states) % TOKEN_MULTIPLE
         filled = pad(decision_states.to(self.head.weight.dtype), (0, 0, 0, filler))
-        logits: torch.Tensor = self.head(filled)
+        logits = torch.cat([self.head(part) for part in filled.split(TOKEN_MULTIPLE)])
         return logits[: len(decision_states)]
 
     def losses(

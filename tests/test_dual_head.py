@@ -144,6 +144,17 @@ def test_a_rows_logits_are_its_own(base):
     assert torch.equal(net.class_logits(states[:0]), alone[:0])
 
 
+@pytest.mark.parametrize("width", [896, 1024, 1536])
+def test_a_rows_logits_do_not_depend_on_how_many_there_are(base, width):
+    """Of these widths MKL, on several threads, sums 128 rows in another order than 32."""
+    net = make(base)
+    net.head = torch.nn.Linear(width, 3)
+    states = torch.randn(128, width)
+    with torch.no_grad():
+        parts = [net.class_logits(part) for part in states.split(32)]
+        assert torch.equal(net.class_logits(states), torch.cat(parts))
+
+
 def test_the_loss_is_that_of_the_head_without_filler(base):
     net = make(base)
     rows = net.pack([(PROMPTS[0], []), (PROMPTS[1], [])])
