@@ -255,6 +255,11 @@ def _vocabulary_files(folder: Path) -> list[Path]:
 
 def _folder_info(name: str, source: str, folder: Path, revision: str | None) -> BaseModelInfo:
     config = folder / "config.json"
+    if (folder / "adapter_config.json").is_file():  # transformers would load it too
+        raise UnsupportedModelError(
+            f"model={name!r} is a folder with adapters of peft; merge them into their model "
+            "(merge_and_unload), and give a folder of its own that save_pretrained wrote."
+        )
     if not config.is_file():
         raise ModelNotFoundError(
             f"model={name!r} is a folder without config.json; give the folder that "
@@ -338,12 +343,17 @@ def convert_gguf(file: Path, fingerprint: str, verbose: int = 0) -> Path:
     bar = tqdm(total=2, desc="converting the model once", unit="part", disable=verbose < 1)
     try:
         with bar, quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+            tokenizer = AutoTokenizer.from_pretrained(
+                file.parent,
+                gguf_file=file.name,
+                trust_remote_code=False,  # None would ask
+            )
             tokenizer.save_pretrained(new)
             bar.update()
             lm, report = cast(Any, AutoModelForCausalLM).from_pretrained(
                 file.parent,
                 gguf_file=file.name,
+                trust_remote_code=False,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # the report tells of them
                 quantization_config=transformers.GgufConfig(dequantize=True),

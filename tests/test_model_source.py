@@ -201,6 +201,14 @@ def test_folder_without_a_model(tmp_path):
         load_base_model(tmp_path)
 
 
+def test_a_folder_with_adapters_is_not_taken_for_the_model_alone(tiny, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny, folder)
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(UnsupportedModelError, match="is a folder with adapters of peft; merge"):
+        load_base_model(folder)
+
+
 def test_folder_with_something_else(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(UnsupportedModelError, match="could not be loaded as a causal"):
