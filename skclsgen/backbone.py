@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from .attention import can_pack, forget_rows
-from .devices import resolve_device, resolve_dtype
+from .devices import refuse_autocast, resolve_device, resolve_dtype
 from .exceptions import (
     BaseModelMismatchError,
     CLSGenError,
@@ -287,6 +287,7 @@ def load_base_model(
         If a chosen option needs a package that is absent.
     """
     resolved_device = resolve_device(device)
+    refuse_autocast(resolved_device)
     resolved_dtype = resolve_dtype(dtype, resolved_device)
     check_optional_dependencies(attn_implementation, quantization)
     options = (str(resolved_device), resolved_dtype, attn_implementation, quantization)

@@ -8,7 +8,7 @@ from typing import cast
 
 import torch
 
-__all__ = ["resolve_device", "resolve_dtype"]
+__all__ = ["refuse_autocast", "resolve_device", "resolve_dtype"]
 
 #: Instructions for products of bfloat16; without any, they are emulated and never faster.
 BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "sve_bf16")
@@ -40,6 +40,22 @@ def resolve_device(device: str | torch.device) -> torch.device:
         raise ValueError(
             f"device={str(device)!r} is not available on this machine; use 'auto' or 'cpu'."
         ) from None
+
+
+def refuse_autocast(device: torch.device) -> None:
+    """Raise where ``torch.autocast`` would change the types that are computed in.
+
+    Raises
+    ------
+    RuntimeError
+        If it is switched on for the device.
+    """
+    if torch.is_autocast_enabled(device.type):
+        raise RuntimeError(
+            f"torch.autocast is on for {device.type!r}, and skclsgen computes in the type of the "
+            "parameter dtype; leave the autocast block, or switch it off within: "
+            f"torch.autocast({device.type!r}, enabled=False)."
+        )
 
 
 def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:

@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from ._version import __version__
 from .backbone import BaseLease, BaseModel, on_release
+from .devices import refuse_autocast, resolve_device
 from .dual_head import DualHead
 from .generation import batches_to_decode, decode, predict_logits, prefill
 from .labels import warn_of_labels_alike
@@ -105,7 +106,14 @@ class FittedNetwork:
         self.__dict__.update(state, _live=None, _lock=threading.RLock())
 
     def live(self, verbose: int = 0) -> LiveNetwork:
-        """Return base model, encoder and network, built if need be."""
+        """Return base model, encoder and network, built if need be.
+
+        Raises
+        ------
+        RuntimeError
+            Under ``torch.autocast``, which would run them in other types.
+        """
+        refuse_autocast(resolve_device(self.base.device))
         # Initial adapters, which the trained state overwrites, must not use up the caller's random
         # numbers. The seed's lock is taken before ours, as in a fit, or the two could deadlock.
         trained = self.state is not None and self._live is None

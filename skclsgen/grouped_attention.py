@@ -178,9 +178,10 @@ def _group(
     dtype: torch.dtype,
 ) -> Group:
     tokens = sum(rows.lengths)
-    query, key = (torch.arange(n) for n in size)
+    device = rows.device
+    query, key = (torch.arange(n, device=device) for n in size)
     fields = [(b.start, b.first, b.stop, b.low) for b in blocks]
-    start, first, stop, low = torch.tensor(fields).T[:, :, None]
+    start, first, stop, low = torch.tensor(fields, device=device).T[:, :, None]
     where = (first + query).clamp(max=tokens - 1)[:, None]
     place = low + key  # in the row, its prefix included
     lookup = torch.where(place < rows.prefix, place, start + place)
@@ -191,8 +192,8 @@ def _group(
     hidden = distance < 0 if window is None else (distance < 0) | (distance >= window)
     present = (first + query < stop)[:, :, None]
     # Padding queries look everywhere: a softmax over no keys would be NaN.
-    bias = torch.zeros(hidden.shape, dtype=dtype).masked_fill_(hidden & present, -torch.inf)
-    head, key_head = (torch.arange(n)[:, None] for n in heads)
+    bias = torch.zeros_like(hidden, dtype=dtype).masked_fill_(hidden & present, -torch.inf)
+    head, key_head = (torch.arange(n, device=device)[:, None] for n in heads)
     return Group(
         (head * tokens + where).flatten(),
         (key_head * (tokens + rows.prefix) + lookup).flatten(),
@@ -203,11 +204,11 @@ def _group(
 
 def _outputs(sized: Sized, rows: PackedRows, heads: int) -> torch.Tensor:
     """Where each (token, head) lies among all groups' (blocks, heads, queries)."""
-    outputs = torch.empty(sum(rows.lengths), heads, dtype=torch.long)
-    head, base = torch.arange(heads), 0
+    outputs = torch.empty(sum(rows.lengths), heads, dtype=torch.long, device=rows.device)
+    head, base = torch.arange(heads, device=rows.device), 0
     for (queries, _), blocks in sized.items():
         for block in blocks:
-            own = torch.arange(block.stop - block.first)[:, None]
+            own = torch.arange(block.stop - block.first, device=rows.device)[:, None]
             outputs[block.first : block.stop] = base + head * queries + own
             base += heads * queries
     return outputs.flatten()
@@ -274,7 +275,7 @@ class _GroupedAttention(torch.autograd.Function):
         wide = torch.promote_types(value.dtype, torch.float32)
         grad_flat = grad_output.transpose(0, 1).reshape(-1, value.shape[-1])
         grad_query = []
-        grad_key, grad_value = (torch.zeros(t.shape, dtype=wide) for t in (key, value))
+        grad_key, grad_value = (torch.zeros_like(t, dtype=wide) for t in (key, value))
         for group, table in zip_longest(ctx.plan.groups, kept):
             queries, keys, values = _gather(group, key_heads, scaled, key, value)
             scores = _scores(group, queries, keys) if table is None else table

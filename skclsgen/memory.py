@@ -84,7 +84,7 @@ class Memory:
         self, key: TrunkKey, continuation: tuple[int, ...], states: torch.Tensor
     ) -> None:
         """Keep activations, in place of those with another continuation."""
-        followed = torch.tensor(continuation, dtype=torch.long)
+        followed = torch.tensor(continuation, dtype=torch.long, device="cpu")
         content = save({"states": states.cpu().contiguous(), "continuation": followed})
         self._store.keep(self._name("states", *key), content)
 

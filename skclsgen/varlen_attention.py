@@ -156,12 +156,14 @@ def varlen_works(
     """
     window = 3 if windowed else None
     rows = PackedRows([(range(5), ()), (range(2), range(2))], 4, device)
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator("cpu").manual_seed(0)
     shapes = (1, heads, 9, width), (1, key_heads, 13, width), (1, key_heads, 13, width)
     try:
         with torch.inference_mode(False), torch.enable_grad():
             query, key, value = inputs = [
-                torch.randn(shape, generator=generator).to(device, dtype).requires_grad_()
+                torch.randn(shape, generator=generator, device=generator.device)
+                .to(device, dtype)
+                .requires_grad_()
                 for shape in shapes
             ]
             exact = [t.detach().float().requires_grad_() for t in inputs]

@@ -63,6 +63,17 @@ def test_grouped_attention_is_attention_row_by_row(window, separate, lengths):
     )
 
 
+def test_tensors_are_made_where_the_rows_are():
+    """And not on the device that a caller has made torch's default."""
+    inputs = tensors()
+    with torch.device("meta"):
+        plan = make_plan(packed_rows(), 4, 2, None, torch.float64, separate=False)
+        out = grouped_attention(*inputs, 0.3, plan)
+        found = torch.autograd.grad(out.sum(), inputs)
+    torch.testing.assert_close(out, by_hand(*inputs, 0.3, None))
+    assert {gradient.device.type for gradient in found} == {"cpu"}
+
+
 def gradients(lengths, window, dtype=torch.float64):
     """Those of grouped attention, and those of autograd in float64."""
     inputs = tensors(lengths)

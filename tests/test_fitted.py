@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from skclsgen import CLSGenClassifier, fitting, release_memory
+from skclsgen.attention import forget_rows
+from skclsgen.baselines import LabelProbability
 from skclsgen.datasets import load_messages
 from skclsgen.exceptions import FallbackWarning, InvalidTextError
 from skclsgen.labels import warn_of_labels_alike
@@ -164,3 +166,33 @@ def test_the_mode_that_the_caller_is_in_does_not_matter(quick, data):
     with torch.no_grad():
         clf = CLSGenClassifier(**quick).fit(texts, labels)
     np.testing.assert_array_equal(clf.predict_proba(test), expected)
+
+
+def test_autocast_is_refused_and_leaves_nothing_behind(quick, data):
+    texts, labels, others = data
+    clf = CLSGenClassifier(**quick, device="cpu").fit(texts, labels)
+    expected = clf.predict_proba(others)
+    prompted = LabelProbability(quick["model"], device="cpu").fit(texts, labels)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for ask in (clf.predict_proba, clf.explain, prompted.predict_proba):
+            release_memory()
+            with pytest.raises(RuntimeError, match=r"torch\.autocast is on for 'cpu'"):
+                ask(others)
+        with pytest.raises(RuntimeError, match=r"torch\.autocast is on for 'cpu'"):
+            CLSGenClassifier(**quick, device="cpu").fit(texts, labels)
+        with torch.autocast("cpu", enabled=False):
+            assert (clf.predict_proba(others) == expected).all()
+        with pytest.raises(RuntimeError, match=r"torch\.autocast is on for 'cpu'"):
+            clf.predict_proba(others)
+    assert (clf.predict_proba(others) == expected).all()
+
+
+def test_torchs_default_device_is_no_matter(quick, data):
+    """A notebook may say ``torch.set_default_device("cuda")`` and ask for the CPU here."""
+    texts, labels, others = data
+    clf = CLSGenClassifier(**quick, device="cpu").fit(texts, labels)
+    expected = clf.predict_proba(others), clf.explain(others[:3])
+    forget_rows()
+    with torch.device("meta"):  # the one that every machine has; nothing can be loaded there
+        assert (clf.predict_proba(others) == expected[0]).all()
+        assert clf.explain(others[:3]) == expected[1]
