@@ -19,7 +19,7 @@ from typing import Any, Literal
 from tqdm.auto import tqdm
 
 from .backbone import BaseModel
-from .exceptions import FallbackWarning, TruncationWarning
+from .exceptions import FallbackWarning, InvalidTextError, TruncationWarning
 from .generation import batches_to_decode, decode, prefill_base
 from .inputs import TrainingRows, check_explanations
 from .memory import Memory
@@ -52,7 +52,7 @@ REASONS = ("empty", "repetitive", "other label", "ungrounded")
 Teacher = Callable[[list[str], list[str]], Sequence[str | None]]
 
 #: Fewest words of a reason; smallest shares of different words, and of words from the text among
-#: those of four letters or more.
+#: those of four letters or more (all, if there are none).
 MIN_WORDS, MIN_DISTINCT, MIN_GROUNDED = 4, 0.5, 0.5
 
 #: Labels of so few letters that are written in capitals are looked for in capitals: a reason that
@@ -97,7 +97,13 @@ def self_rationales(
     list of str
         One unfiltered candidate per text: the quotation as a sentence, or nothing.
     """
-    encoder = PromptEncoder(base.tokenizer, INSTRUCTION, label_words, max_length, cue=CUE)
+    try:
+        encoder = PromptEncoder(base.tokenizer, INSTRUCTION, label_words, max_length, cue=CUE)
+    except InvalidTextError as error:
+        raise InvalidTextError(
+            f"max_length={max_length} leaves no room for asking the base model for reasons; raise "
+            "it, pass explanations, or set rationales=None."
+        ) from error
     because = encoder.plain_ids(OPENING)
     # With what makes it a sentence, a quotation must fit into a reason, or its end is never learnt.
     longest_quote = max(1, max_new_tokens - len(encoder.reason_ids(f"{QUOTING}{MARK}.")))
@@ -180,14 +186,16 @@ def filter_rationale(
         return "empty"
     if len(set(said)) < MIN_DISTINCT * len(said):
         return "repetitive"
+    # Words around a quotation are not the reason's own.
     reason, own = (candidate or "").removeprefix(QUOTING), set(terms(label_words[label]))
     named = set(terms(reason))
     for other, name in enumerate(label_words):
         if other != label and _is_named(name, set(terms(name)) - own, reason, named):
             return "other label"
     source = set(terms(text))
-    long = [word for word in said if len(word) > 3 or is_unspaced(word)]
-    if not long or sum(word in source for word in long) < MIN_GROUNDED * len(long):
+    told = terms(reason)
+    told = [word for word in told if len(word) > 3 or is_unspaced(word)] or told
+    if sum(word in source for word in told) < MIN_GROUNDED * len(told):
         return "ungrounded"
     return None
 

@@ -3,9 +3,9 @@ import warnings
 import pytest
 from conftest import build_model
 
-from skclsgen import rationales
+from skclsgen import CLSGenClassifier, rationales
 from skclsgen.backbone import load_base_model
-from skclsgen.exceptions import TruncationWarning
+from skclsgen.exceptions import InvalidTextError, TruncationWarning
 from skclsgen.prompt import PromptEncoder
 from skclsgen.rationales import filter_rationale, quotation, self_rationales
 from skclsgen.wording import words
@@ -24,10 +24,26 @@ WORDS = ["escalate", "routine"]
         ("It is routine that smoke rises.", "other label"),
         ("The customer seems very unhappy.", "ungrounded"),
         ("It says so in it all.", "ungrounded"),
+        ('It says "smoke rises up there".', "ungrounded"),
+        ('It says "rising smoke is coming near".', None),
+        ('It says "is rising".', None),
     ],
 )
 def test_filter(candidate, reason):
     assert filter_rationale(candidate, "Smoke is rising, help!", 0, WORDS) == reason
+
+
+def test_a_quotation_of_short_words_is_grounded_by_them():
+    quoted = 'It says "it is not ok".'
+    assert filter_rationale(quoted, "No, it is not ok!", 0, WORDS) is None
+    assert filter_rationale(quoted, "All is well.", 0, WORDS) == "ungrounded"
+
+
+def test_no_room_to_ask_for_reasons_is_told_apart_from_no_room_for_texts(tiny, data):
+    clf = CLSGenClassifier(tiny, epochs=1, instruction="Spam?", max_length=52, random_state=0)
+    with pytest.raises(InvalidTextError, match="max_length=52 leaves no room for asking the base"):
+        clf.fit(data[0][:4], ["a", "b"] * 2)
+    clf.set_params(rationales=None).fit(data[0][:4], ["a", "b"] * 2)
 
 
 def test_labels_that_share_words_are_told_apart():
