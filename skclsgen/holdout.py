@@ -55,7 +55,7 @@ def hold_out(labels: np.ndarray, fraction: float, seed: int) -> tuple[list[int],
     (3, 1)
     """
     training, held_out = train_test_split(
-        range(len(labels)), test_size=fraction, stratify=labels, random_state=seed
+        range(len(labels)), test_size=float(fraction), stratify=labels, random_state=seed
     )
     # The share of a rare class may be rounded to none of its rows, or to all: then one changes
     # sides.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ def label_words(classes: np.ndarray, names: Any) -> list[str]:
         If a class has no words, or something else, two classes have the same, or they have a lone
         surrogate. Words for labels that do not occur are allowed: folds may lack a class.
     """
-    if names is not None and not hasattr(names, "items"):
+    if names is not None and not isinstance(names, Mapping):
         raise InvalidLabelsError(
             f"label_names is {type(names).__name__!r}; pass a dictionary from label to words."
         )

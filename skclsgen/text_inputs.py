@@ -52,8 +52,8 @@ def column_names(X: Any) -> list[str] | None:
     InvalidTextError
         If ``X`` is a table of pyarrow, whose columns are no names and whose cells no strings.
     """
-    if not hasattr(X, "columns") or not hasattr(X, "shape"):
-        return None
+    if not hasattr(X, "columns") or len(getattr(X, "shape", ())) != 2:
+        return None  # a Series has its labels as attributes, and one may be called "columns"
     if hasattr(X, "to_pylist"):
         raise InvalidTextError(
             f"X is a {type(X).__name__!r} of pyarrow; pass X.to_pandas(), a DataFrame."

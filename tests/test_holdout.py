@@ -1,5 +1,6 @@
 """Both parts of what is held out for early stopping have every class."""
 
+from fractions import Fraction
 from itertools import product
 
 import numpy as np
@@ -31,6 +32,15 @@ def test_whatever_passes_the_check_can_be_held_out():
         except ValueError:
             continue
         assert all(len(set(labels[part])) == 2 for part in hold_out(labels, fraction, 0))
+
+
+@pytest.mark.parametrize("fraction", [np.float32(0.2), Fraction(1, 5)])
+def test_any_kind_of_number_is_a_share(fraction):
+    labels = np.array([0, 1] * 20)
+    check_validation_split(labels, fraction)
+    parts = hold_out(labels, fraction, 0)
+    assert sorted([*parts[0], *parts[1]]) == list(range(40))
+    assert 8 <= len(parts[1]) <= 9
 
 
 def test_where_no_class_is_rare_the_split_is_scikit_learn_s():

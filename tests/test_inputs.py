@@ -151,6 +151,7 @@ def test_tables_of_pyarrow_are_to_be_converted(quick, shape):
         ({0: np.nan, 1: "yes"}, "label_names has nan for the label 0"),
         ({0: "no", 1: "yes \ud83d"}, r"'yes \\ud83d', the name of the label 1, has a lone"),
         (["no", "yes"], "label_names is 'list'; pass a dictionary"),
+        (pd.Series({0: "no", 1: "yes"}), "label_names is 'Series'; pass a dictionary"),
     ],
 )
 def test_bad_label_names(clf, names, message):
@@ -306,11 +307,23 @@ def test_save_before_fit(clf, tmp_path):
         np.array(TEXTS, dtype=object),
         np.array(TEXTS, dtype=object)[:, None],
         pd.Series(TEXTS, index=[5, 6, 7, 8]),
+        pd.Series(TEXTS, index=["columns", "shape", "text", "claim"]),
         pd.Series(TEXTS, dtype="category"),
         pl.Series(TEXTS),
         (text for text in TEXTS),
     ],
-    ids=["list", "tuple", "array", "object", "column", "pandas", "category", "polars", "generator"],
+    ids=[
+        "list",
+        "tuple",
+        "array",
+        "object",
+        "column",
+        "pandas",
+        "named",
+        "category",
+        "polars",
+        "generator",
+    ],
 )
 def test_every_kind_of_text_container(X):
     assert check_texts(X) == TEXTS
