@@ -10,10 +10,11 @@ import torch
 from sklearn.base import clone
 from sklearn.utils import get_tags
 
-from skclsgen import CLSGenClassifier, rationales, release_memory
-from skclsgen.backbone import load_base_model
+from skclsgen import CLSGenClassifier, fitting, rationales, release_memory
+from skclsgen.backbone import BaseLease, load_base_model
 from skclsgen.exceptions import InvalidLabelsError, TrainingDivergedError, TruncationWarning
 from skclsgen.optimizer import EarlyStopping
+from skclsgen.training import History
 
 #: Two kinds of text that a tiny model tells apart in a second.
 GOOD = ["what a lovely warm day", "the lovely food was warm", "lovely people, warm welcome"] * 4
@@ -163,6 +164,42 @@ def test_pickle_holds_no_backbone(tiny):
     assert b"embed_tokens" not in pickle.dumps(clf)
 
 
+def test_nothing_that_is_kept_holds_a_text(tiny, tmp_path):
+    reasons = [f"because it says: {text}" for text in TEXTS]
+    clf = CLSGenClassifier(tiny, **{**EASY, "epochs": 1})
+    clf.fit(TEXTS, alternate("a", "b"), explanations=reasons)
+    clf.explain(TEXTS, max_new_tokens=2)
+    clf.save(tmp_path / "saved")
+    kept = [pickle.dumps(clf), *(file.read_bytes() for file in (tmp_path / "saved").iterdir())]
+    assert len(kept) == 3
+    assert not [text for text in {*TEXTS, *reasons} for blob in kept if text.encode() in blob]
+
+
+def test_a_fit_beyond_the_store_is_the_same(tiny):
+    """What fits into it stays there, and the rest is read again in every epoch."""
+    texts = [f"{text} {row}" for row, text in enumerate(TEXTS)]
+    clf = CLSGenClassifier(tiny, **{**EASY, "epochs": 3})
+    expected = clf.fit(texts, alternate("a", "b")).predict_proba(texts)
+    release_memory()
+    base = load_base_model(tiny, dtype="float32")
+    base.trunk_cache.capacity = 40_000
+    clf.fit(texts, alternate("a", "b"))
+    kept = len(base.trunk_cache)
+    assert 2 < kept < 22
+    assert base.trunk_cache.nbytes <= 40_000
+    assert base.trunk_cache.misses == kept + 3 * (24 - kept)
+    assert (clf.predict_proba(texts) == expected).all()
+
+
+def test_float16_is_for_what_is_not_trained(tiny):
+    """The base model's own preference, up to that type's rounding."""
+    clf = CLSGenClassifier(tiny, epochs=0, dtype="float32").fit(TEXTS, alternate("good", "bad"))
+    expected = clf.predict_proba(TEXTS)
+    clf.set_params(dtype="float16").fit(TEXTS, alternate("good", "bad"))
+    assert clf._network.live().base.dtype == torch.float16
+    np.testing.assert_allclose(clf.predict_proba(TEXTS), expected, atol=0.01)
+
+
 def test_unfitted_clone_and_params(tiny):
     clf = CLSGenClassifier(tiny, label_names={1: "x", 0: "y"}, random_state=3)
     twin = clone(clf)
@@ -281,6 +318,40 @@ def test_rows_of_no_weight_are_as_good_as_absent(tiny):
     assert (with_zeros.predict_proba(TEXTS) == without.predict_proba(TEXTS)).all()
 
 
+def test_weights_count_in_what_is_written_and_weights_of_classes_do_not(tiny):
+    y = np.array(alternate("a", "b"))
+    reasons = np.array([f"it says {text}" for text in TEXTS])
+    whole = {**EASY, "epochs": 1, "batch_size": 100, "dtype": "float64", "language_weight": 0}
+
+    def losses(rows, weights=None, **parameters):
+        clf = CLSGenClassifier(tiny, **{**whole, **parameters})
+        clf.fit(np.array(TEXTS)[rows], y[rows], weights, explanations=reasons[rows])
+        return [clf.history_[f"{kind}_loss"][0] for kind in ("explanation", "classification")]
+
+    every = np.arange(24)
+    weighed = losses(every, [0.0] * 3 + [2.0] * 3 + [1.0] * 18)
+    repeated = losses(np.repeat(every, [0] * 3 + [2] * 3 + [1] * 18))
+    np.testing.assert_allclose(weighed, repeated, rtol=1e-9)
+    plain, other = losses(every), losses(every, class_weight={"a": 1, "b": 9})
+    assert plain[0] == pytest.approx(other[0], rel=1e-9)
+    assert plain[1] != pytest.approx(other[1], rel=1e-3)
+    assert weighed[0] != pytest.approx(plain[0], rel=1e-3)
+
+
+def test_parameters_of_training_reach_it(tiny, monkeypatch):
+    asked = {"learning_rate": 0.3, "weight_decay": 0.2, "batch_size": 3, "epochs": 7}
+    asked |= {"explanation_weight": 0.7, "language_weight": 0.9, "n_iter_no_change": 5}
+    met = []
+    monkeypatch.setattr(
+        fitting, "train", lambda net, examples, held_out, found: met.append(found) or History()
+    )
+    CLSGenClassifier(tiny, **{**EASY, **asked}).fit(TEXTS, alternate(0, 1))
+    assert {name: getattr(met[0], name) for name in asked} == asked
+    clf = CLSGenClassifier(tiny, revision="v1", attn_implementation="eager", quantization="4bit")
+    base = fitting.new_network(clf, ["a", "b"], BaseLease()).base
+    assert (base.revision, base.attn_implementation, base.quantization) == ("v1", "eager", "4bit")
+
+
 def test_scale_of_weights_does_not_matter(tiny):
     y = alternate(1, 0)
     one = CLSGenClassifier(tiny, **EASY).fit(TEXTS, y, sample_weight=[1.0] * 24)
@@ -341,12 +412,13 @@ def test_explanations_are_learnt(tiny):
     found = clf.explain(TEXTS[:4])
     assert [str(e) for e in found] == reasons[:4]
     assert all(e.complete for e in found)
+    assert not any(e.complete for e in clf.explain(TEXTS[:4], max_new_tokens=2))
     assert clf.history_["explanation_loss"][-1] < clf.history_["explanation_loss"][0]
     assert clf.rationale_report_["source"] == "caller"
 
 
 def test_rows_without_explanation_are_kept(tiny):
-    reasons = ["it is lovely and warm", None] * 12
+    reasons = ["it is lovely and warm", None, "it is lovely and warm", " "] * 6
     clf = CLSGenClassifier(tiny, **EASY).fit(TEXTS, alternate("good", "bad"), explanations=reasons)
     assert clf.score(TEXTS, alternate("good", "bad")) == 1
     assert clf.rationale_report_["classes"] == {

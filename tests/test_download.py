@@ -71,7 +71,8 @@ def test_a_file_is_fetched_once(server, tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX has permissions of this kind")
 def test_a_shared_cache_can_be_read_by_others(server, tmp_path):
     server.files["/file"] = b"content"
-    (tmp_path / "set").mkdir(mode=0o755)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set").chmod(0o755)  # whatever the umask
     target = fetch_file(f"{server.url}/file", None, "set", tmp_path)
     assert {p.stat().st_mode & 0o777 for p in target.parent.iterdir()} == {0o644}
 

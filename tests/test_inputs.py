@@ -211,6 +211,7 @@ def test_bad_weights(clf, weights, message):
         ("lora_layers", "some"),
         ("explanation_weight", -1),
         ("explanation_weight", float("inf")),
+        ("language_weight", -1),
         ("lora_alpha", float("inf")),
         ("epochs", -1),
         ("epochs", True),
@@ -326,8 +327,9 @@ def test_save_before_fit(clf, tmp_path):
     ],
 )
 def test_every_kind_of_text_container(X):
-    assert check_texts(X) == TEXTS
-    assert {type(text) for text in check_texts(TEXTS)} == {str}
+    found = check_texts(X)
+    assert found == TEXTS
+    assert {type(text) for text in found} == {str}
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])

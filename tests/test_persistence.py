@@ -127,6 +127,36 @@ def test_other_versions_are_warned_of(saved, recwarn):
         CLSGenClassifier.load(saved)
 
 
+@pytest.mark.parametrize(
+    ("package", "part", "told"),
+    [
+        ("torch", 2, False),
+        ("torch", 1, True),
+        ("transformers", 2, False),
+        ("transformers", 1, True),
+        ("skclsgen", 2, True),
+    ],
+)
+def test_versions_must_agree_as_far_as_numbers_depend_on_them(saved, recwarn, package, part, told):
+    version = persistence.versions()[package].split(".")
+    version[part] = "999"
+    other = ".".join(version)
+    rewrite(saved, lambda document: document["versions"].update({package: other}))
+    CLSGenClassifier.load(saved)
+    assert [f"saved with {package} {other} (here" in str(w.message) for w in recwarn] == [
+        True
+    ] * told
+
+
+def test_a_generator_is_saved_as_none(quick, data, tmp_path):
+    texts, labels, test = data
+    clf = CLSGenClassifier(**{**quick, "random_state": np.random.RandomState(0)})
+    clf.fit(texts, labels).save(tmp_path / "saved")
+    loaded = CLSGenClassifier.load(tmp_path / "saved")
+    assert loaded.random_state is None
+    assert (loaded.predict_proba(test) == clf.predict_proba(test)).all()
+
+
 def test_a_folder_may_be_saved_anew_while_it_is_loaded(saved, quick, data, monkeypatch):
     texts, labels, test = data
     new = CLSGenClassifier(**{**quick, "random_state": 1}).fit(texts, labels)

@@ -153,6 +153,27 @@ def said(replies):
     return answer
 
 
+def test_p_true_asks_of_each_label_whether_it_is_true(tiny, monkeypatch):
+    def judge(question, shown, choices, bar):
+        true = [text.startswith("fire") == text.endswith(": urgent") for text in shown]
+        return np.array([[0.0, -3.0] if one else [-3.0, 0.0] for one in true])
+
+    monkeypatch.setattr(Question, "choice_log_likelihoods", judge)
+    clf = PTrue(tiny).fit(["a", "b"], ["calm", "urgent"])
+    assert clf.predict(["fire", "thanks", "fire"]).tolist() == ["urgent", "calm", "urgent"]
+    assert clf.predict_proba(["fire"])[0, 1] == pytest.approx(1 / (1 + np.exp(-3)))
+
+
+def test_relative_confidence_is_that_of_the_answer(tiny, monkeypatch):
+    clf = RelativeConfidence(tiny, opponents=2, random_state=0)
+    clf.fit(["a", "b"], ["calm", "urgent"])
+    answers = np.array([[0.2, 0.8], [0.7, 0.3]])
+    monkeypatch.setattr(clf._answering, "predict_proba", lambda texts: answers)
+    monkeypatch.setattr(RelativeConfidence, "_ratings", lambda *_: np.array([400.0, -400.0]))
+    expected = [0.5 - 0.5 * 10 / 11, 0.5 + 0.5 * 10 / 11], [0.5 + 0.5 / 11, 0.5 - 0.5 / 11]
+    np.testing.assert_allclose(clf.predict_proba(["fire", "thanks"]), expected)
+
+
 def test_verbalized_replies_are_read_and_failures_are_counted(tiny, monkeypatch):
     clf = VerbalizedConfidence(tiny).fit(["a", "b", "c", "d"], ["no", "yes", "yes", "yes"])
     replies = ["yes, 90%", "No. Probability: 0.7", "I am 80% sure", "is it yes or no? 50%", "yes"]

@@ -1,6 +1,7 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from skclsgen.backbone import load_base_model
 from skclsgen.dual_head import DualHead
 from skclsgen.exceptions import TrainingDivergedError
 from skclsgen.lora import LoraSettings
+from skclsgen.optimizer import MasterAdamW
 from skclsgen.randomness import seeded
 from skclsgen.training import (
     Example,
@@ -76,6 +78,32 @@ def test_losses_fall_and_are_told_apart(tiny):
     for i in range(2):
         joint = history.classification_loss[i] + 0.5 * history.explanation_loss[i]
         assert history.loss[i] == pytest.approx(joint, rel=1e-5)
+
+
+def test_the_learning_rate_rises_over_a_tenth_and_falls_to_nothing(tiny, monkeypatch):
+    rates, step = [], MasterAdamW.step
+
+    def take_note(self):
+        rates.append(self.adamw.param_groups[0]["lr"])
+        step(self)
+
+    monkeypatch.setattr(MasterAdamW, "step", take_note)
+    train(make(tiny), EXAMPLES, [], replace(SETTINGS, epochs=8))
+    assert len(rates) == 40
+    assert max(rates) == rates[4] == SETTINGS.learning_rate
+    assert rates[:5] == sorted(rates[:5])
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+    assert rates[22] == pytest.approx(SETTINGS.learning_rate / 2)
+    assert rates[-1] < 0.01 * SETTINGS.learning_rate
+
+
+def test_the_language_weighs_what_is_asked(monkeypatch):
+    leaf, nothing = torch.zeros((), requires_grad=True), torch.zeros(8)
+    monkeypatch.setattr(training, "batch_losses", lambda *_: (nothing, nothing, 1.0 * leaf))
+    optimizer = SimpleNamespace(step=lambda: None)
+    settings = replace(SETTINGS, language_weight=3.0)
+    training._train_step(None, EXAMPLES[:8], None, optimizer, settings)
+    assert leaf.grad == 3.0
 
 
 def test_empty_validation_runs_every_epoch(tiny):
