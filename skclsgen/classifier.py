@@ -507,8 +507,7 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
         wanted = None if labels is None else class_indices(labels, self.classes_, len(texts))
         return texts, wanted, longest
 
-    def _logits(self, X: Any) -> np.ndarray:
-        texts = self._check_texts(X)
+    def _logits(self, texts: list[str]) -> np.ndarray:
         return self._ready().predict_logits(texts, self.verbose)
 
     def _ready(self) -> FittedNetwork:

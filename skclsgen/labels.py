@@ -104,8 +104,18 @@ def check_class_labels(y: Any, n_rows: int, estimator: str) -> tuple[np.ndarray,
     return classes, indices
 
 
-def class_indices(labels: Any, classes: np.ndarray, n_texts: int) -> list[int]:
+def class_indices(
+    labels: Any, classes: np.ndarray, n_texts: int, name: str = "labels"
+) -> list[int]:
     """Return the class index of one label for all texts, or of one label per text.
+
+    Parameters
+    ----------
+    labels : label, or array-like of shape (n_texts,)
+    classes : ndarray of shape (n_classes,)
+    n_texts : int
+    name : str, default="labels"
+        How the messages call the argument.
 
     Raises
     ------
@@ -116,26 +126,26 @@ def class_indices(labels: Any, classes: np.ndarray, n_texts: int) -> list[int]:
         dimensions = np.ndim(labels)
     except ValueError:
         raise InvalidLabelsError(
-            "labels holds sequences of several lengths; pass one label per text, or a single one "
+            f"{name} holds sequences of several lengths; pass one label per text, or a single one "
             "for all."
         ) from None
     if dimensions > 1:
         raise InvalidLabelsError(
-            f"labels has {dimensions} dimensions; pass one label per text, or a single one for all."
+            f"{name} has {dimensions} dimensions; pass one label per text, or a single one for all."
         )
     if isinstance(labels, np.ndarray) and not dimensions:
         labels = labels[()]  # the label itself
     values = list(labels) if dimensions else [labels] * n_texts
     if len(values) != n_texts:
         raise InvalidLabelsError(
-            f"X has {n_texts} texts but labels has {len(values)}; pass one label per text, or a "
+            f"X has {n_texts} texts but {name} has {len(values)}; pass one label per text, or a "
             "single one for all."
         )
     index = {value: i for i, value in enumerate(classes.tolist())}
     unknown = [v for v in values if not isinstance(v, Hashable) or v not in index]
     if unknown:
         raise InvalidLabelsError(
-            f"labels has {unknown[0]!r}, which fit has not seen; use one of {list(index)}."
+            f"{name} has {unknown[0]!r}, which fit has not seen; use one of {list(index)}."
         )
     return [index[value] for value in values]
 

@@ -33,6 +33,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # in a computed __all__
 from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -226,12 +227,7 @@ def _download(name: str, revision: str | None) -> Path:
             reason = "it is not a local folder or file, and the Hub has no public model of that id"
         except HFValidationError:
             reason = "it is not a local folder or file, and no Hub id ('owner/name') either"
-        except (OSError, ValueError) as error:
-            kind = type(error).__name__
-            reason = f"it is not a local folder or file, and the Hub is unreachable ({kind})"
-        except Exception as error:  # the HTTP library's own errors share no public base class
-            if not type(error).__module__.startswith(("httpx", "httpcore", "requests", "urllib3")):
-                raise
+        except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
             kind = type(error).__name__
             reason = f"it is not a local folder or file, and the Hub is unreachable ({kind})"
     remedy = "pass the path of a local folder that holds the model"

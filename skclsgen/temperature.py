@@ -9,12 +9,11 @@ from typing import Any, Self
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from . import inputs
-from .exceptions import FallbackWarning, InvalidLabelsError
-from .text_inputs import check_texts, rereadable
+from .exceptions import FallbackWarning
+from .labels import class_indices
+from .text_estimator import TextEstimator
 
 __all__ = ["TemperatureScaled", "best_temperature"]
 
@@ -57,7 +56,7 @@ def best_temperature(
     return 1.0 if loss(0.0) - loss(best) < 1e-12 else float(np.exp(best))
 
 
-class TemperatureScaled(BaseEstimator):
+class TemperatureScaled(TextEstimator):
     """A classifier whose logits are divided by a temperature, 1 until it is calibrated.
 
     Attributes
@@ -70,7 +69,7 @@ class TemperatureScaled(BaseEstimator):
     temperature_: float = 1.0
 
     @abstractmethod
-    def _logits(self, X: Any) -> np.ndarray:
+    def _logits(self, texts: list[str]) -> np.ndarray:
         """Class logits before scaling, shape (texts, classes)."""
 
     def calibrate(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -121,18 +120,12 @@ class TemperatureScaled(BaseEstimator):
         >>> clf.temperature_ > 1  # half of them are wrong, so nothing is sure
         True
         """
-        check_is_fitted(self)
-        X = rereadable(X)
-        classes, own = inputs.check_labels(y, len(check_texts(X)))
-        known = {label: index for index, label in enumerate(self.classes_.tolist())}
-        unseen = [label for label in classes.tolist() if label not in known]
-        if unseen:
-            raise InvalidLabelsError(
-                f"y has {unseen[0]!r}, which fit has not seen; use labels among {list(known)}."
-            )
-        labels = np.array([known[label] for label in classes.tolist()])[own]
+        texts = self._check_texts(X)
+        classes, own = inputs.check_labels(y, len(texts))
+        known = class_indices(classes.tolist(), self.classes_, len(classes), name="y")
+        labels = np.array(known)[own]
         weights = inputs.check_weights(sample_weight, len(labels))
-        logits = self._logits(X)
+        logits = self._logits(texts)
         if (logits.argmax(axis=1) == labels)[weights > 0].all():
             warnings.warn(
                 f"all {int((weights > 0).sum())} rows are classified right, so they do not tell "
@@ -147,4 +140,4 @@ class TemperatureScaled(BaseEstimator):
 
     def _scaled_logits(self, X: Any) -> np.ndarray:
         """Class logits of every text, shape (texts, classes), float64."""
-        return self._logits(X) / self.temperature_
+        return self._logits(self._check_texts(X)) / self.temperature_

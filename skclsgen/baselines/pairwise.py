@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
@@ -124,7 +124,8 @@ def _wins(question: Question, pairs: Sequence[tuple[str, str]], bar: Any) -> np.
     Each pair is shown in both orders, and the mean of the log-odds counts, so that a liking for
     what comes first cancels.
     """
-    short = {text: question.shortened(text, _half(question)) for both in pairs for text in both}
+    half = _half(question)
+    short = {text: question.shortened(text, half) for text in {*chain.from_iterable(pairs)}}
     odds = np.zeros(len(pairs))
     for sign in (1, -1):
         shown = [pair(*(short[text] for text in both[::sign])) for both in pairs]

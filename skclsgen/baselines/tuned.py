@@ -128,5 +128,5 @@ class GenerationOnly(CLSGenClassifier):
     def _learn(self, network: FittedNetwork, rows: TrainingRows) -> tuple[History, RationaleReport]:
         return learn(self, network, rows, classification_weight=0.0)
 
-    def _logits(self, X: Any) -> np.ndarray:
-        return self._ready().label_log_likelihoods(self._check_texts(X), self.verbose)
+    def _logits(self, texts: list[str]) -> np.ndarray:
+        return self._ready().label_log_likelihoods(texts, self.verbose)

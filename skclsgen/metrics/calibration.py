@@ -146,7 +146,7 @@ def smooth_ece_draws(
     check_repeats(repeats)
     found = check_binary(np.zeros(len(proba)), proba)[1]
     drawn = check_random_state(random_state).uniform(size=(repeats, len(found))) < found
-    return np.array([smooth_ece(labels.astype(int), found) for labels in drawn])
+    return np.array([_error_and_width(_residuals(labels, found))[0] for labels in drawn])
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def reliability_curve(y_true: Any, proba: Any, points: int = 101) -> Reliability
     y, found = check_binary(y_true, proba)
     width = max(_error_and_width(_residuals(y, found))[1], 1 / GRID)
     mass, ones = _on_grid(found, np.ones(len(y))), _on_grid(found, y.astype(float))
-    smoothed = [_smooth(values, width) for values in (mass, ones)]
+    smoothed = [_smooth(dct(values), width) for values in (mass, ones)]
     at, grid = np.linspace(0, 1, points), (np.arange(GRID) + 0.5) / GRID
     density, ones_at = (np.interp(at, grid, values) for values in smoothed)
     # Where there is next to nothing, what the transform leaves is rounding.
@@ -220,14 +220,14 @@ def _residuals(y: np.ndarray, found: np.ndarray) -> np.ndarray:
     return _on_grid(found, y - found)
 
 
-def _smooth(values: np.ndarray, width: float) -> np.ndarray:
+def _smooth(spectrum: np.ndarray, width: float) -> np.ndarray:
     """Smooth what lies on the grid by a Gaussian that is reflected at both ends.
 
-    Cosines are what such a kernel leaves in shape: it multiplies each by a number.
+    Cosines are what such a kernel leaves in shape: it multiplies each by a number. So it is their
+    shares, the ``spectrum``, that are given.
     """
     frequency = np.pi * np.arange(GRID)
-    weights = np.exp(-((frequency * width) ** 2) / 2)
-    smoothed: np.ndarray = idct(dct(values) * weights)
+    smoothed: np.ndarray = idct(spectrum * np.exp(-((frequency * width) ** 2) / 2))
     return smoothed
 
 
@@ -236,11 +236,12 @@ def _error_and_width(residuals: np.ndarray) -> tuple[float, float]:
 
     The error falls as the kernel widens, so there is one such width.
     """
+    spectrum = dct(residuals)
     low, high = 0.0, 1.0
     error = 0.0
     while high - low > PRECISION:
         width = (low + high) / 2
-        error = float(np.abs(_smooth(residuals, width)).sum())
+        error = float(np.abs(_smooth(spectrum, width)).sum())
         if error < width:
             high = width
         else:
