@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from ..measure import environment, save_json
 from .arms import ARMS, JOINT, SELF
-from .before_after import language_test, writing_tests
+from .before_after import language_test
 from .cohorts import CROSS_VALIDATED, DATASETS, Cohort, load_cohort
 from .report import Evidence, write_report
 from .run import run_arm
@@ -219,9 +219,8 @@ def _runs(evidence: Evidence) -> list[dict[str, Any]]:
 
 def _writing_as_json(evidence: Evidence, arm: str) -> dict[str, Any]:
     writing = evidence.writing(arm)
-    groups = evidence.cohort.test.groups
     return {
-        "explanations": writing_tests(writing[0], groups) if 0 in writing else [],
+        "explanations": evidence.writing_tests.get(arm, []),
         "alignment": {seed: own["alignment"] for seed, own in writing.items()},
         "language": {seed: language_test(own) for seed, own in writing.items()},
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from markdown import markdown
 from ...disk_store import replace_file
 from ..usual import LEARNING_RATE
 from .arms import ARMS, JOINT, PAIRS_PER_TEXT, SELF
+from .before_after import writing_tests
 from .cohorts import ALONE, CROSS_VALIDATED, FOLDS, Cohort
 from .plots import draw_forest, draw_reliability, draw_roc
 from .scores import Scored
@@ -58,6 +60,15 @@ class Evidence:
     def writing(self, arm: str) -> dict[int, dict[str, Any]]:
         """What was found about an arm's explanations, by seed."""
         return {seed: run["writing"] for seed, run in self.runs.get(arm, {}).items()}
+
+    @cached_property
+    def writing_tests(self) -> dict[str, list[dict[str, Any]]]:
+        """Explanations before and after tuning, by arm, where the first seed is there."""
+        return {
+            arm: writing_tests(writing[0], self.cohort.test.groups)
+            for arm in (JOINT, SELF)
+            if 0 in (writing := self.writing(arm))
+        }
 
 
 def write_report(evidence: Evidence, folder: Path) -> Path:
@@ -277,7 +288,8 @@ def _comparison_table(evidence: Evidence) -> str:
 
 def _writing(evidence: Evidence, folder: Path, arm: str) -> list[str]:
     dataset = evidence.settings.dataset
-    return writing_sections(evidence.writing(arm), arm, dataset, evidence.cohort, folder)
+    tests = evidence.writing_tests.get(arm)
+    return writing_sections(evidence.writing(arm), tests, arm, dataset, evidence.cohort, folder)
 
 
 def _manifest(evidence: Evidence) -> str:

@@ -25,7 +25,7 @@ from .cohorts import Cohort
 
 __all__ = ["MARGIN", "Scored", "compare", "score"]
 
-#: Resamples of rows and of seeds.
+#: Resamples of rows.
 REPEATS = 5000
 #: How much lower than classification-only tuning the joint model's AUROC may be.
 MARGIN = 0.01
@@ -43,6 +43,8 @@ class Scored:
         Scaled probabilities of the positive label.
     raw : dict of int to ndarray of shape (test rows,)
         As the arm gave them. Ranks are told from these: scaling may bring neighbours to 0 or 1.
+    resampled : dict of int to ndarray of shape (resamples,)
+        AUROC on resampled rows.
     auroc : tuple of float
         Mean over seeds, and its 95% interval over rows.
     smooth_ece_by_chance : float
@@ -53,6 +55,7 @@ class Scored:
     by_seed: dict[int, dict[str, float]]
     proba: dict[int, np.ndarray]
     raw: dict[int, np.ndarray]
+    resampled: dict[int, np.ndarray]
     auroc: tuple[float, float, float]
     smooth_ece_by_chance: float
 
@@ -83,18 +86,18 @@ def score(
     same_rows = _one_test_set(cohorts)
     scored = {}
     for arm, own in runs.items():
-        by_seed, scaled, raw, drawn, chance = {}, {}, {}, [], []
+        by_seed, scaled, raw, drawn, chance = {}, {}, {}, {}, []
         for seed, run in own.items():
             cohort = cohorts[seed]
             by_seed[seed], scaled[seed], raw[seed] = _score_run(run, cohort)
             rows = len(raw[seed])
             target = cohort.targets(cohort.test)[:rows]
-            drawn.append(weighted_auroc(target, raw[seed], weights[seed][:, :rows]))
+            drawn[seed] = weighted_auroc(target, raw[seed], weights[seed][:, :rows])
             chance.append(smooth_ece_draws(scaled[seed], random_state=0 if same_rows else seed))
-        low, high = np.nanquantile(np.mean(drawn, axis=0), [0.025, 0.975])
+        low, high = np.nanquantile(np.mean([*drawn.values()], axis=0), [0.025, 0.975])
         mean = float(np.mean([one["auroc"] for one in by_seed.values()]))
         most = float(np.quantile(np.mean(chance, axis=0), 0.975))
-        scored[arm] = Scored(by_seed, scaled, raw, (mean, float(low), float(high)), most)
+        scored[arm] = Scored(by_seed, scaled, raw, drawn, (mean, float(low), float(high)), most)
     return scored
 
 
@@ -179,18 +182,20 @@ def _against(
     weights: Mapping[int, np.ndarray],
 ) -> dict[str, Any]:
     """Compare the joint model with one arm."""
-    pairs = {}
+    pairs, given, drawn = {}, [], []
     for seed, their_seed in _seeds_in_common(arm, joint, other, cohorts).items():
         own, theirs = joint.raw[seed], other.raw[their_seed]
         rows = min(len(own), len(theirs))
         test = cohorts[seed].test.take(range(rows))
-        pairs[seed] = cohorts[seed].targets(test), own[:rows], theirs[:rows], test.groups
-    differences = [
-        _difference(target, ours, theirs, weights[seed])
-        for seed, (target, ours, theirs, _) in pairs.items()
-    ]
-    given, drawn = (np.array(values) for values in zip(*differences, strict=True))
-    means = _over_fits(given, drawn, own_rows=not _one_test_set(cohorts))
+        target = cohorts[seed].targets(test)
+        pairs[seed] = target, own[:rows], theirs[:rows], test.groups
+        (a, a_drawn), (b, b_drawn) = (
+            _auroc(scored, number, target, weights[seed])
+            for scored, number in ((joint, seed), (other, their_seed))
+        )
+        given.append(a - b)
+        drawn.append(a_drawn - b_drawn)
+    means = _over_fits(np.array(given), np.array(drawn), own_rows=not _one_test_set(cohorts))
     low, high = np.quantile(means, [0.025, 0.975])
     beyond = min((means <= 0).sum(), (means >= 0).sum())
     target, ours, theirs, groups = pairs[min(pairs)]
@@ -198,7 +203,7 @@ def _against(
         "a": JOINT,
         "b": arm,
         "metric": "auroc",
-        "difference": float(given.mean()),
+        "difference": float(np.mean(given)),
         "low": float(low),
         "high": float(high),
         "p": float(min(1.0, 2 * (beyond + 1) / (len(means) + 1))),
@@ -212,14 +217,16 @@ def _against(
     return entry
 
 
-def _difference(
-    target: np.ndarray, ours: np.ndarray, theirs: np.ndarray, weights: np.ndarray
+def _auroc(
+    scored: Scored, seed: int, target: np.ndarray, weights: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """Difference in AUROC on rows as they are, and resampled."""
-    table = weights[:, : len(target)]
-    table = np.concatenate([np.ones_like(table[:1]), table])
-    found = weighted_auroc(target, ours, table) - weighted_auroc(target, theirs, table)
-    return float(found[0]), found[1:]
+    """AUROC on the first rows as they are, and resampled; of all rows it is known."""
+    rows = len(target)
+    if rows == len(scored.raw[seed]):
+        return scored.by_seed[seed]["auroc"], scored.resampled[seed]
+    proba = scored.raw[seed][:rows]
+    as_they_are = weighted_auroc(target, proba, np.ones((1, rows)))
+    return float(as_they_are[0]), weighted_auroc(target, proba, weights[:, :rows])
 
 
 def _over_fits(given: np.ndarray, drawn: np.ndarray, own_rows: bool) -> np.ndarray:

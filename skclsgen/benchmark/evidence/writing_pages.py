@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .arms import ARMS, JOINT
-from .before_after import LANGUAGE_MARGIN, language_test, writing_tests
+from .before_after import LANGUAGE_MARGIN, language_test
 from .cohorts import Cohort
 from .plots import draw_writing
 from .tables import cell, difference, p_value, table
@@ -19,6 +19,7 @@ __all__ = ["writing_sections"]
 
 def writing_sections(
     writing: Mapping[int, Mapping[str, Any]],
+    tests: list[dict[str, Any]] | None,
     arm: str,
     dataset: str,
     cohort: Cohort,
@@ -30,6 +31,8 @@ def writing_sections(
     ----------
     writing : mapping of seed to mapping
         As :func:`~skclsgen.benchmark.evidence.writing.judge_writing` returns it.
+    tests : list of dict or None
+        Of the first seed, from :func:`~skclsgen.benchmark.evidence.before_after.writing_tests`.
     arm, dataset : str
         For headings and the picture's name.
     cohort : Cohort
@@ -41,10 +44,9 @@ def writing_sections(
         return []
     by = "" if arm == JOINT else f" ({ARMS[arm].title})"
     parts = [f"## Do words and head agree?{by}", _alignment_table(writing)]
-    first = writing.get(0)
-    if first is None:
+    if tests is None:
         return parts
-    tests = writing_tests(first, cohort.test.groups)
+    first = writing[0]
     suffix = "" if arm == JOINT else f"-{arm}"
     file = folder / f"{dataset}-explanations{suffix}.png"
     draw_writing(tests, file)
