@@ -278,6 +278,8 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
             If a parameter asks for a package that is not installed.
         TrainingDivergedError
             If the loss becomes infinite or NaN.
+        RuntimeError
+            Under ``torch.autocast``.
 
         Warns
         -----
@@ -383,6 +385,8 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
             If a text is blank or no string, or records have other columns than in ``fit``.
         BaseModelMismatchError
             If the base model at hand is not the one the classifier was trained on.
+        RuntimeError
+            Under ``torch.autocast``, which would compute in other types.
 
         Examples
         --------
@@ -408,7 +412,7 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
 
         Raises
         ------
-        NotFittedError, InvalidTextError, BaseModelMismatchError
+        NotFittedError, InvalidTextError, BaseModelMismatchError, RuntimeError
             As :meth:`predict_proba`.
 
         Examples
@@ -435,7 +439,7 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
 
         Raises
         ------
-        NotFittedError, InvalidTextError, BaseModelMismatchError
+        NotFittedError, InvalidTextError, BaseModelMismatchError, RuntimeError
             As :meth:`predict_proba`.
 
         Examples
@@ -469,7 +473,7 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
         ------
         InvalidLabelsError
             If a label was not seen in ``fit`` or their number is not that of the texts.
-        NotFittedError, InvalidTextError, BaseModelMismatchError
+        NotFittedError, InvalidTextError, BaseModelMismatchError, RuntimeError
             As :meth:`predict_proba`.
 
         Examples

@@ -7,6 +7,8 @@ import re
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("SCIPY_ARRAY_API", "1")  # or one estimator check would be skipped
+# Numbers are compared to the last bit, which CPUs alone promise.
+os.environ.update({} if os.environ.get("SKCLSGEN_TEST_GPU") else {"CUDA_VISIBLE_DEVICES": ""})
 
 import importlib.util
 
@@ -117,6 +119,15 @@ def save_model(folder, config, **tokenizer_options):
     model.save_pretrained(folder)
     build_tokenizer(**tokenizer_options).save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cpu_is_automatic():
+    """Apple's GPUs cannot be hidden by the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not os.environ.get("SKCLSGEN_TEST_GPU"):
+            patch.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -77,12 +77,13 @@ def test_no_more_is_read_than_the_context_holds(tmp_path, data):
         explanation_log_perplexity(clf, texts[:1], "routine", None)
 
 
-def test_explanations_are_read_by_the_base_model_behind_text_and_label(quick, data):
+def test_explanations_are_read_by_the_base_model_behind_text_and_label(quick, data, capfd):
     texts, labels, test = data
     clf = CLSGenClassifier(**quick, dtype="float32").fit(texts, labels)
     said = ["It is on fire.", None, " ", "all  is well"]
     asked = ["escalate", "escalate", "routine", "routine"]
-    found = explanation_log_perplexity(clf, test[:4], asked, said)
+    found = explanation_log_perplexity(clf, test[:4], asked, said, verbose=1)
+    assert "reading: 100%" in capfd.readouterr().err
     assert np.isnan(found).tolist() == [False, True, True, False]
     live = clf._network.live()
     for row in (0, 3):

@@ -284,6 +284,13 @@ class SentenceCNN(NetworkClassifier):
         -------
         ndarray of shape (n_samples, n_classes), float64
             Columns in the order of ``classes_``; rows sum to 1.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        InvalidTextError
+            If a text is blank or no string, or records have other columns than in ``fit``.
         """
         ids = numbers([self._words(text) for text in self._check_texts(X)], self.vocabulary_)
         network = self._network.to(resolve_device(self.device))

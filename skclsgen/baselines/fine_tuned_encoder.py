@@ -246,6 +246,13 @@ class FineTunedEncoder(NetworkClassifier):
         -------
         ndarray of shape (n_samples, n_classes), float64
             Columns in the order of ``classes_``; rows sum to 1.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        InvalidTextError
+            If a text is blank or no string, or records have other columns than in ``fit``.
         """
         rows = self._encode(self._tokenizer, columns_of(X, self._check_texts(X)))
         network = self._network.to(resolve_device("auto"))

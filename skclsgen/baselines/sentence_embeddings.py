@@ -333,6 +333,13 @@ class SetFitClassifier(TextClassifier):
         -------
         ndarray of shape (n_samples, n_classes), float64
             Columns in the order of ``classes_``; rows sum to 1.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        InvalidTextError
+            If a text is blank or no string, or records have other columns than in ``fit``.
         """
         texts = self._check_texts(X)
         return self.head_.predict_proba(self._features(self._live_encoder(), texts))

@@ -47,7 +47,7 @@ def auroc_interval(
     Raises
     ------
     ValueError
-        If shapes or values do not fit, or a class is missing.
+        If shapes or values do not fit, a class is missing, or ``level`` is not between 0 and 1.
 
     References
     ----------
@@ -101,7 +101,7 @@ def delong_test(
     Raises
     ------
     ValueError
-        If shapes or values do not fit, or a class is missing.
+        If shapes or values do not fit, a class is missing, or ``level`` is not between 0 and 1.
 
     Examples
     --------

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
+from tqdm.auto import tqdm
 
 from ..exceptions import InvalidExplanationsError
 from ..inputs import check_explanations
@@ -35,7 +36,7 @@ def explanation_log_perplexity(
     explanations : sequence of str or None, of length n_samples
         Blank ones have no perplexity; of long ones as much is read as the model's context holds.
     verbose : int, default=0
-        Show a progress bar while the base model is loaded, from 1 up.
+        Show a progress bar from 1 up.
 
     Returns
     -------
@@ -75,5 +76,6 @@ def explanation_log_perplexity(
         asked = [*prompts[row], *live.encoder.opening(chosen[row])]
         rows.append((asked, ids[: context - len(asked)]))
     found = np.full(len(texts), np.nan)
-    found[list(said)] = [own.mean() for own in row_nll(model, rows)]
+    with tqdm(total=len(rows), desc="reading", unit="text", disable=verbose < 1) as bar:
+        found[list(said)] = [own.mean() for own in row_nll(model, rows, bar.update)]
     return found

@@ -68,7 +68,8 @@ def groundedness_lift(
     Raises
     ------
     ValueError
-        If there are fewer than two rows, or not as many sources as explanations.
+        If there are fewer than two rows, or not as many sources as explanations,
+        or ``repeats`` is below 1.
 
     Examples
     --------
@@ -104,7 +105,8 @@ def groundedness_against_null(
     Raises
     ------
     ValueError
-        If the numbers of explanations and sources differ, or are below two.
+        If the numbers of explanations and sources differ, or are below two,
+        or ``repeats`` is below 1.
 
     Examples
     --------

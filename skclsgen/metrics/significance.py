@@ -80,8 +80,8 @@ def paired_bootstrap(
     Raises
     ------
     ValueError
-        If the arrays' lengths differ or are 0, ``repeats`` is below 1, or the statistic is NaN for
-        every resample.
+        If the arrays' lengths differ or are 0, ``repeats`` is below 1, ``level`` is not between 0
+        and 1, or the statistic is NaN for every resample.
 
     References
     ----------
@@ -153,7 +153,8 @@ def permutation_test(
     Raises
     ------
     ValueError
-        If the values' shapes differ, there are none, or some are not finite.
+        If the values' shapes differ, there are none, some are not finite, ``repeats`` is below 1,
+        or ``level`` is not between 0 and 1.
 
     References
     ----------
@@ -214,8 +215,8 @@ def non_inferior(
     Raises
     ------
     ValueError
-        If there are fewer than two differences (or groups), some are not finite, or the margin is
-        not above 0.
+        If there are fewer than two differences (or groups), some are not finite, the margin is not
+        above 0, or ``level`` is not between 0 and 1.
 
     References
     ----------

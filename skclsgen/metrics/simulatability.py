@@ -34,6 +34,11 @@ def leakage_adjusted_simulatability(
         ``las``; ``leaking`` and ``nonleaking``, the two groups' gains (NaN for an empty group:
         ``las`` is then the other's); ``share_leaking``.
 
+    Raises
+    ------
+    ValueError
+        If the lengths differ or are 0, or some labels are words and others numbers.
+
     References
     ----------
     .. [1] Hase, Zhang, Xie, Bansal, "Leakage-Adjusted Simulatability: Can Models Generate
