@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from ._version import __version__
 from .backbone import BaseLease, BaseModel, on_release
-from .devices import refuse_autocast, resolve_device
+from .devices import refuse_autocast
 from .dual_head import DualHead
 from .generation import batches_to_decode, decode, predict_logits, prefill
 from .labels import warn_of_labels_alike
@@ -113,7 +113,6 @@ class FittedNetwork:
         RuntimeError
             Under ``torch.autocast``, which would run them in other types.
         """
-        refuse_autocast(resolve_device(self.base.device))
         # Initial adapters, which the trained state overwrites, must not use up the caller's random
         # numbers. The seed's lock is taken before ours, as in a fit, or the two could deadlock.
         trained = self.state is not None and self._live is None
@@ -122,6 +121,7 @@ class FittedNetwork:
             if live is None:
                 live = self._live = self._build(verbose)
                 on_release(self)
+            refuse_autocast(live.base.device)
             return live
 
     def remember_in(self, memory: str | os.PathLike[str] | None) -> None:
