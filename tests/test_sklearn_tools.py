@@ -6,7 +6,9 @@ import pytest
 import sklearn
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import StackingClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
     TunedThresholdClassifierCV,
@@ -16,7 +18,7 @@ from sklearn.model_selection import (
     learning_curve,
     permutation_test_score,
 )
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from test_classifier import BAD, GOOD
 
@@ -132,9 +134,11 @@ def test_tuned_threshold(clf):
 def test_stacking(clf):
     """It hands labels on by number, so these are what has names."""
     clf.set_params(label_names={0: "stuck", 1: "warm"})
-    stack = StackingClassifier([("clf", clf)], cv=2).fit(TEXTS, Y)
-    assert stack.estimators_[0].classes_.tolist() == [0, 1]
-    assert stack.score(TEXTS, Y) > 0.9
+    words = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    for others in ([], [("words", words)]):
+        stack = StackingClassifier([("clf", clf), *others], cv=2).fit(TEXTS, Y)
+        assert stack.estimators_[0].classes_.tolist() == [0, 1]
+        assert stack.score(TEXTS, Y) > 0.9
 
 
 def test_learning_curve(clf):
@@ -144,10 +148,11 @@ def test_learning_curve(clf):
 
 
 def test_permutation_test_score(clf):
-    score, permuted, _ = permutation_test_score(
+    score, permuted, p = permutation_test_score(
         clf.set_params(epochs=3), TEXTS, Y, cv=2, n_permutations=4, random_state=0
     )
     assert score > permuted.mean()
+    assert p == pytest.approx((1 + (permuted >= score).sum()) / 5)
 
 
 def test_metadata_routing(clf):

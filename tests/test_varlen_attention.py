@@ -112,7 +112,7 @@ def test_torch_without_the_kernel_or_its_options(stand_in):
 
 @pytest.mark.skipif(
     not torch.cuda.is_available() or torch.cuda.get_device_capability() < (8, 0),
-    reason="needs SKCLSGEN_TEST_GPU=1 and a CUDA device of the Ampere generation or later",
+    reason="needs a CUDA device of the Ampere generation or later",
 )
 @pytest.mark.parametrize("window", [None, 9])
 def test_packed_rows_on_a_gpu(window, monkeypatch):

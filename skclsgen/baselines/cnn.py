@@ -287,10 +287,8 @@ class SentenceCNN(NetworkClassifier):
 
         Raises
         ------
-        NotFittedError
-            Before ``fit``.
-        InvalidTextError
-            If a text is blank or no string, or records have other columns than in ``fit``.
+        NotFittedError, InvalidTextError
+            As :meth:`skclsgen.CLSGenClassifier.predict_proba`.
         """
         ids = numbers([self._words(text) for text in self._check_texts(X)], self.vocabulary_)
         network = self._network.to(resolve_device(self.device))

@@ -249,10 +249,8 @@ class FineTunedEncoder(NetworkClassifier):
 
         Raises
         ------
-        NotFittedError
-            Before ``fit``.
-        InvalidTextError
-            If a text is blank or no string, or records have other columns than in ``fit``.
+        NotFittedError, InvalidTextError
+            As :meth:`skclsgen.CLSGenClassifier.predict_proba`.
         """
         rows = self._encode(self._tokenizer, columns_of(X, self._check_texts(X)))
         network = self._network.to(resolve_device("auto"))

@@ -336,10 +336,8 @@ class SetFitClassifier(TextClassifier):
 
         Raises
         ------
-        NotFittedError
-            Before ``fit``.
-        InvalidTextError
-            If a text is blank or no string, or records have other columns than in ``fit``.
+        NotFittedError, InvalidTextError
+            As :meth:`skclsgen.CLSGenClassifier.predict_proba`.
         """
         texts = self._check_texts(X)
         return self.head_.predict_proba(self._features(self._live_encoder(), texts))

@@ -220,7 +220,7 @@ def _runs(evidence: Evidence) -> list[dict[str, Any]]:
 def _writing_as_json(evidence: Evidence, arm: str) -> dict[str, Any]:
     writing = evidence.writing(arm)
     return {
-        "explanations": evidence.writing_tests.get(arm, []),
+        "explanations": evidence.before_after.get(arm, []),
         "alignment": {seed: own["alignment"] for seed, own in writing.items()},
         "language": {seed: language_test(own) for seed, own in writing.items()},
     }

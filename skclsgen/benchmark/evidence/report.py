@@ -62,7 +62,7 @@ class Evidence:
         return {seed: run["writing"] for seed, run in self.runs.get(arm, {}).items()}
 
     @cached_property
-    def writing_tests(self) -> dict[str, list[dict[str, Any]]]:
+    def before_after(self) -> dict[str, list[dict[str, Any]]]:
         """Explanations before and after tuning, by arm, where the first seed is there."""
         return {
             arm: writing_tests(writing[0], self.cohort.test.groups)
@@ -288,7 +288,7 @@ def _comparison_table(evidence: Evidence) -> str:
 
 def _writing(evidence: Evidence, folder: Path, arm: str) -> list[str]:
     dataset = evidence.settings.dataset
-    tests = evidence.writing_tests.get(arm)
+    tests = evidence.before_after.get(arm)
     return writing_sections(evidence.writing(arm), tests, arm, dataset, evidence.cohort, folder)
 
 
