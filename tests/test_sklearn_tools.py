@@ -10,6 +10,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
+    FixedThresholdClassifier,
     GridSearchCV,
     TunedThresholdClassifierCV,
     cross_val_predict,
@@ -129,6 +130,17 @@ def test_tuned_threshold(clf):
     tuned = TunedThresholdClassifierCV(clf, scoring="balanced_accuracy", cv=2).fit(TEXTS, Y)
     assert 0 <= tuned.best_threshold_ <= 1
     assert tuned.score(TEXTS, Y) > 0.9
+
+
+def test_what_a_threshold_decides_can_be_explained(clf):
+    clf.fit(TEXTS, Y)
+    warm = clf.predict_proba(TEXTS)[:, clf.classes_.tolist().index("warm")]
+    least = float(np.quantile(warm, 0.25))  # of the even half of labels that the head would choose
+    decided = np.where(warm >= least, "warm", "stuck")
+    assert (decided != clf.predict(TEXTS)).any()
+    fixed = FixedThresholdClassifier(FrozenEstimator(clf), threshold=least, pos_label="warm")
+    assert (fixed.fit(TEXTS, Y).predict(TEXTS) == decided).all()
+    assert [reason.label for reason in clf.explain(TEXTS, labels=decided)] == decided.tolist()
 
 
 def test_stacking(clf):
