@@ -1,7 +1,9 @@
 """The evidence is gathered, scored and reported; what it shows is for people to look at."""
 
+import copy
 import json
 import multiprocessing
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from skclsgen import prompt, rationales
 from skclsgen.baselines import LinearProbe, questions
 from skclsgen.benchmark.__main__ import main
 from skclsgen.benchmark.evidence import before_after, cohorts, command, prompts, run
+from skclsgen.benchmark.evidence.aims import judge_aims
 from skclsgen.benchmark.evidence.arms import ARMS, JOINT
 from skclsgen.benchmark.evidence.before_after import writing_tests
 from skclsgen.benchmark.evidence.cohorts import draw, load_cohort
@@ -86,6 +89,101 @@ def test_quick_form_runs_every_arm_and_goes_on_where_it_stopped(tiny, tmp_path, 
     assert {entry["arm"] for entry in short["scores"]} == set(ARMS) - {"generation"}
     with pytest.raises(SystemExit, match="epochs 1 instead of 2; name another folder"):
         call(tmp_path, "--model", tiny, "--epochs", "2")
+    assert all(aim["name"] in text for aim in found["aims"])
+    missed = [aim["name"] for aim in found["aims"] if not aim["holds"]]
+    assert missed  # of a random model
+    numbers = [f"--{name.replace('_', '-')}={number}" for name, number in command.QUICK.items()]
+    arguments = ["evidence", "--dataset", "messages", "--model", tiny, "--finished", *numbers]
+    arguments += ["--work", str(tmp_path / "runs"), "--report", str(report)]
+    main(arguments)
+    with pytest.raises(SystemExit) as failed:
+        main([*arguments, "--check"])
+    assert all(name in str(failed.value) for name in missed)
+
+
+def finding(arm, difference=0.1, p=0.001):
+    return {"b": arm, "difference": difference, "p_adjusted": p, "p_inferior": p}
+
+
+def measure(metric, difference, more_is_better, p=0.001):
+    return {
+        "metric": metric,
+        "difference": difference,
+        "more_is_better": more_is_better,
+        "p_adjusted": p,
+    }
+
+
+def aims_of(comparisons=(), tests=(), kappa=0.95, observed=0.8, rise=0.01):
+    rng = np.random.default_rng(0)
+    base = rng.normal(3, 0.1, 40)
+    tuned = base + rise + rng.normal(0, 1e-3, 40)
+    own = {
+        "alignment": {
+            "stated": {"auroc_alignment": 0.99, "kappa": kappa},
+            "observer": {"auroc_alignment": 0.9, "kappa": observed},
+        },
+        "language": {"base": base, "tuned": tuned, "kl": base, "pages": list(range(40))},
+    }
+    good = copy.deepcopy(own)
+    good["alignment"]["stated"]["kappa"] = 1.0
+    every = {arm: finding(arm) for arm in ARMS if arm != JOINT} | {c["b"]: c for c in comparisons}
+    measures = [
+        measure("simulatability", 0.1, True),
+        measure("repetition", -0.1, False),
+        measure("words", -20, None),
+    ]
+    written = {test["metric"]: test for test in [*measures, *tests]}
+    return judge_aims([*every.values()], [good, own], [*written.values()])
+
+
+def test_aims_hold_where_everything_is_shown():
+    assert len(aims_of()) == 10
+    assert all(aim.holds for aim in aims_of())
+
+
+@pytest.mark.parametrize(
+    ("shortfall", "aim", "found"),
+    [
+        ({"comparisons": [finding("p_true", p=0.06)]}, "prompting arm", "shown for 9 of 10"),
+        ({"comparisons": [finding("label", -0.1)]}, "prompting arm", "shown for 9 of 10"),
+        ({"comparisons": [finding("tfidf_overlap", p=0.5)]}, "TF-IDF", r"\+0.100 to tfidf_overlap"),
+        ({"comparisons": [finding("cnn", p=0.5)]}, "TF-IDF", "to cnn, p = 0.5000"),
+        ({"comparisons": [finding("probe", -0.01, 1)]}, "linear probe", "-0.010 to probe"),
+        ({"comparisons": [finding("classification", 0, 0.2)]}, "classification", "p = 0.2"),
+        ({"kappa": 0.89}, "stated label and head: kappa", "0.890"),
+        ({"observed": 0.6}, "masked observer", "0.600"),
+        ({"kappa": None}, "stated label and head: kappa", "not measured"),
+        ({"tests": [measure("repetition", 0.1, False)]}, "no measure", "worse: repetition"),
+        ({"tests": [measure("ended", -0.1, True)]}, "no measure", "worse: ended"),
+        ({"tests": [measure("simulatability", 0.1, True, 0.2)]}, "simulatability better", "0.2"),
+        ({"rise": 0.0499}, "log-perplexity", r"\+0.05"),
+    ],
+)
+def test_every_aim_can_be_missed(shortfall, aim, found):
+    (missed,) = (own for own in aims_of(**shortfall) if not own.holds)
+    assert re.search(aim, missed.name)
+    assert re.search(found, missed.found)
+
+
+def test_what_is_not_worse_by_chance_is_not_held_against_the_model():
+    assert all(aim.holds for aim in aims_of(tests=[measure("ended", -0.1, True, p=0.06)]))
+
+
+def test_nothing_measured_shows_nothing():
+    aims = judge_aims([], [], [])
+    assert not any(aim.holds for aim in aims)
+    assert {aim.found.partition(":")[0] for aim in aims} == {"not measured"}
+
+
+def test_the_command_fails_if_an_aim_is_missed(tmp_path, capsys):
+    arguments = ["evidence", "--dataset", "messages", "--check", "--finished", "--seeds", "1"]
+    arguments += ["--work", str(tmp_path / "none"), "--report", str(tmp_path / "report")]
+    with pytest.raises(SystemExit, match="no run of the joint model"):
+        main(arguments)
+    with pytest.raises(SystemExit):
+        main([*arguments, "--quick"])
+    assert "not allowed with argument" in capsys.readouterr().err
 
 
 @pytest.mark.real

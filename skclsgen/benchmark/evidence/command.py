@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--finished", action="store_true", help="run nothing; report the runs that are there"
     )
-    parser.add_argument("--quick", action="store_true", help="a few rows: does it all run?")
+    scale = parser.add_mutually_exclusive_group()
+    scale.add_argument("--quick", action="store_true", help="a few rows: does it all run?")
+    scale.add_argument(
+        "--check", action="store_true", help="fail if an aim is not shown, or not measured"
+    )
     parser.add_argument(
         "--model", default=EvidenceSettings.model, help="base model (default: %(default)s)"
     )
@@ -116,7 +121,7 @@ def gather(args: argparse.Namespace) -> dict[str, Any]:
     -------
     dict
         What ``--json`` is given: ``settings``, ``reported_by`` (the process that wrote it),
-        ``runs``, ``scores``, ``comparisons``, ``explanations``, ``language``.
+        ``runs``, ``aims``, ``scores``, ``comparisons``, ``explanations``, ``language``.
     """
     settings = settings_of(args)
     cohorts = {seed: load_cohort(settings, seed) for seed in range(settings.seeds)}
@@ -135,7 +140,10 @@ def gather(args: argparse.Namespace) -> dict[str, Any]:
     if not complete:
         print("other processes are at some of the runs; the report holds what is finished")
     if not runs[JOINT]:
-        print("no run of the joint model is finished, so there is no report yet")
+        nothing = "no run of the joint model is finished, so there is no report yet"
+        if args.check:
+            sys.exit(nothing)
+        print(nothing)
         return {}
     if settings.dataset in CROSS_VALIDATED:  # folds differ, and so would means over others
         cohorts = {seed: cohorts[seed] for seed in runs[JOINT]}
@@ -152,6 +160,8 @@ def gather(args: argparse.Namespace) -> dict[str, Any]:
         save_json(args.json, result)
     print(page.read_text(encoding="utf-8").split("## Manifest")[0])
     print(f"written: {page}")
+    if args.check and (short := [aim for aim in evidence.aims if not aim.holds]):
+        sys.exit("not shown: " + "; ".join(f"{aim.name} ({aim.found})" for aim in short))
     return result
 
 
@@ -197,6 +207,7 @@ def _as_json(evidence: Evidence) -> dict[str, Any]:
         "settings": evidence.settings.heading(),
         "reported_by": environment(),
         "runs": _runs(evidence),
+        "aims": [asdict(aim) for aim in evidence.aims],
         "scores": scores,
         "comparisons": [place | entry for entry in evidence.comparisons],
         **_writing_as_json(evidence, JOINT),

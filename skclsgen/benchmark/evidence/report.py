@@ -14,6 +14,7 @@ from markdown import markdown
 
 from ...disk_store import replace_file
 from ..usual import LEARNING_RATE
+from .aims import Aim, judge_aims
 from .arms import ARMS, JOINT, PAIRS_PER_TEXT, SELF
 from .before_after import writing_tests
 from .cohorts import ALONE, CROSS_VALIDATED, FOLDS, Cohort
@@ -70,6 +71,12 @@ class Evidence:
             if 0 in (writing := self.writing(arm))
         }
 
+    @property
+    def aims(self) -> list[Aim]:
+        """What is to be shown of the joint model, and whether it is."""
+        tests = self.before_after.get(JOINT, [])
+        return judge_aims(self.comparisons, self.writing(JOINT).values(), tests)
+
 
 def write_report(evidence: Evidence, folder: Path) -> Path:
     """Write ``<data set>.md``, the same page in HTML, and its pictures.
@@ -91,6 +98,8 @@ def write_report(evidence: Evidence, folder: Path) -> Path:
         [
             f"# Evidence: {name}",
             _rows(evidence),
+            "## Aims",
+            _aim_table(evidence),
             "## Probabilities",
             _pictures(evidence, folder),
             _score_table(evidence),
@@ -159,6 +168,12 @@ def _rows(evidence: Evidence) -> str:
         "have features of each column of the records; the column that one arm has alone is "
         f"`{ALONE[evidence.settings.dataset]}`."
     )
+
+
+def _aim_table(evidence: Evidence) -> str:
+    """Say what was to be shown of the joint model."""
+    rows = [[aim.name, aim.found, "yes" if aim.holds else "**no**"] for aim in evidence.aims]
+    return table(["Of the joint model", "Found", "Shown"], rows)
 
 
 def _pictures(evidence: Evidence, folder: Path) -> str:
