@@ -59,6 +59,19 @@ def test_a_label_that_is_a_denial_denies_nothing():
     assert stated_label("I say no, never.", ["no", "yes"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("reply", "labels", "stated"),
+    [
+        ("?", ["yes", "no", "?"], 2),
+        ("ok! Fine.", ["ok", "ok!"], 1),
+        ("I say ok, it is fine", ["ok", "ok!"], 0),
+        ("No doubt, yes, urgent.", ["yes, urgent", "no, routine"], 0),
+    ],
+)
+def test_signs_of_labels_are_not_lost_with_the_clause(reply, labels, stated):
+    assert stated_label(reply, labels) == stated
+
+
 def test_labels_are_whole_words():
     assert stated_label("a non-toxic thing", ["toxic", "fine"]) is None
     assert stated_label("credit", ["red", "blue"]) is None
@@ -150,6 +163,7 @@ def test_rows_are_taken_in_order_whatever_their_index():
         (lambda: alignment_scores([[0.9, 0.9], [0.2, 0.3]], [1, 0]), "do not sum to 1"),
         (lambda: alignment_scores([[0.9], [0.2]], [0, 0]), "do not sum to 1"),
         (lambda: flip_rate(["yes", "no"], [1, 0]), "words on one side"),
+        (lambda: stratified_alignment([1, None], [0.9, 0.1], [1, 0]), r"the values \[None\]"),
     ],
 )
 def test_what_cannot_be_compared_is_an_error(call, message):
@@ -194,7 +208,13 @@ def test_two_columns_say_what_one_says():
     one, observed = rng.random(50), rng.integers(2, size=50).tolist()
     both = np.column_stack([1 - one, one])
     assert alignment_scores(both, observed) == alignment_scores(one, observed)
-    assert alignment_scores([0.5], [1])["agreement"] == 1
+
+
+@pytest.mark.parametrize("even", [[0.5], [[0.5, 0.5]], [[0.4, 0.4, 0.2]]])
+def test_of_classes_that_are_even_the_first_is_predicted(even):
+    """As scikit-learn's classifiers and this package's have it."""
+    assert alignment_scores(even, [0])["agreement"] == 1
+    assert stratified_alignment([0], even, [1])["right"]["rows"] == 1
 
 
 @pytest.mark.parametrize(

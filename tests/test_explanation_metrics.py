@@ -100,6 +100,8 @@ def test_repetition_and_variety_worked_by_hand():
     assert repetition("a b c d") == 0
     assert repetition("A b, a b. a B") == pytest.approx(2 / 4)  # aba bab aba bab
     assert repetition("two words") == 0
+    assert repetition("停电了停电了停电了") > 0.3  # no spaces, and a loop all the same
+    assert distinct_n(["停电了", "停电了"]) == 0.5
     assert distinct_n(["a b a b", "a b"]) == pytest.approx(2 / 4)
     assert distinct_n(["a b c", "d e f"], length=4) == pytest.approx(1.0)
     assert distinct_n(["a b a b"] * 3, length=2) == 1.0
@@ -157,6 +159,8 @@ def test_groundedness_is_held_against_other_sources():
     assert (lift[:-1] == 0.5).all()
     first, second = (groundedness_lift(own, sources[::-1], random_state=s) for s in (0, 0))
     assert np.array_equal(first, second)
+    with pytest.raises(ValueError, match="explanations is a single string"):
+        groundedness_against_null("smoke here", "rain there")
     with pytest.raises(ValueError, match="at least two"):
         groundedness_lift(["one"], ["one"])
 

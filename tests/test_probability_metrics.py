@@ -58,6 +58,7 @@ def test_scores_are_scikit_learns():
     [
         ([0, 1], [0.5], "shapes"),
         ([0, 2], [0.1, 0.5], r"it must be 0 or 1"),
+        ([0, 1, None], [0.1, 0.5, 0.5], r"the values \[None\]; it must be 0 or 1"),
         ([0, 1], [0.5, 1.5], r"must lie in \[0, 1\]"),
         ([0, 1], [0.5, np.nan], "not finite"),
         ([1, 1], [0.5, 0.6], "one class only"),

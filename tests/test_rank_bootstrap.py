@@ -58,9 +58,10 @@ def test_shapes_that_do_not_fit_are_an_error():
     ("call", "message"),
     [
         (lambda: weighted_auroc([1, 2], [0.1, 0.2], [[1, 1]]), "must be 0 or 1"),
-        (lambda: weighted_auroc([0, 1], [0.1, np.nan], [[1, 1]]), "not finite"),
+        (lambda: weighted_auroc([0, 1], [0.1, np.nan], [[1, 1]]), "scores has .* not finite"),
         (lambda: weighted_auroc([0, 1], [0.1, 0.2], [[1, -1]]), "at least 0"),
         (lambda: resampling_weights([]), "no rows"),
+        (lambda: resampling_weights(["a", "b"], repeats=0), "at least once"),
         (lambda: resampling_weights(None), "no rows"),
         (lambda: resampling_weights([[1, 2], [3, 4]]), "one group per row"),
         (lambda: resampling_weights(["a", float("nan"), None]), "2 missing values"),

@@ -227,6 +227,7 @@ def test_sums_that_are_equal_but_for_rounding_are_as_far():
         (lambda: paired_bootstrap(np.mean, [1.0, 2.0], repeats=0), "at least once"),
         (lambda: permutation_test([1, 2], [0, 0], groups=["a", None]), "1 missing"),
         (lambda: auroc_interval([0, 1], [np.nan, 3.0]), "not finite"),
+        (lambda: delong_test([0, 1], [1, 3.0], [np.nan, 3.0]), "proba_b has .* not finite"),
     ],
 )
 def test_what_cannot_be_tested_is_an_error(call, message):

@@ -97,6 +97,12 @@ def test_groups_that_are_none(groups, message):
             ask()
 
 
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_labels_that_are_missing(missing):
+    with pytest.raises(ValueError, match="labels has 1 missing values"):
+        leak_free_split(range(8), ["a", "b", missing, "a", "b", "a", "b", "a"])
+
+
 def test_splits_repeat_by_seed():
     groups, labels = np.arange(40) // 2, np.arange(40) % 2
 

@@ -101,7 +101,7 @@ def leak_free_split(
     ------
     ValueError
         If the shares leave no room for one another, there are too few groups or rows of a label
-        to fill every part, or groups are missing or not one per row.
+        to fill every part, or groups or labels are missing, or not one of each per row.
 
     Examples
     --------
@@ -116,6 +116,9 @@ def leak_free_split(
             "rows that leave some to train on; give shares whose sum is below 1."
         )
     group, label = check_groups(groups, len(labels)), np.asarray(labels)
+    # As objects: among strings NaN would be the word "nan".
+    if missing := sum(map(is_missing, np.asarray(labels, dtype=object).tolist())):
+        raise ValueError(f"labels has {missing} missing values; leave such rows out.")
     n_groups, n_parts = len(np.unique(group)), 3 if validation_size else 2
     if n_groups < n_parts:
         raise ValueError(

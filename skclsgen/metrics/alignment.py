@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from ..wording import PLAIN, words
-from .targets import check_binary, check_same_kind
+from .targets import check_proba, check_same_kind
 
 __all__ = [
     "alignment_scores",
@@ -24,8 +24,8 @@ __all__ = [
 #: Words that deny a label named within so many words after them.
 _DENIALS = frozenset({"not", "no", "never", "neither", "nor", "cannot", "without"})
 _DENIED = 2
-#: A sign after which nothing is denied by what stands before it.
-_CLAUSE_END = re.compile(r"[.;:,!?]+(?=\s|$)")
+#: Signs after which nothing is denied by what stands before them.
+_CLAUSE_SIGNS = ".;:,!?"
 #: Signs around a word that belong to its sentence.
 _SENTENCE_SIGNS = ".,;:!?\"'()[]{}<>*_`#\u2018\u2019\u201c\u201d\u00ab\u00bb\u2013\u2014\u2026"
 #: Signs between words, beside blanks.
@@ -77,9 +77,13 @@ def stated_label(reply: str, label_words: Sequence[str]) -> int | None:
     cut = _cut_for(label_words)
     if cut is None:
         return None
+    # A sign by which labels are told apart ends no clause, or it would be lost.
+    counting = "" if cut is words else "".join(label_words)
+    signs = "".join(sign for sign in _CLAUSE_SIGNS if sign not in counting)
+    clauses = re.split(rf"[{signs}]+(?=\s|$)", reply) if signs else [reply]
     said: list[str] = []
     begins: list[int] = []  # where each word's clause does
-    for clause in map(cut, _CLAUSE_END.split(reply)):
+    for clause in map(cut, clauses):
         begins += [len(said)] * len(clause)
         said += clause
     labels = list(map(cut, label_words))
@@ -218,7 +222,7 @@ def alignment_scores(proba: Any, observed: Sequence[int | None]) -> dict[str, fl
     (1.0, 0.75, 0.25)
     """
     found, seen = _checked(proba, observed)
-    head = _most_probable(found)
+    head = found.argmax(axis=1)  # of classes that are even the first, as `predict` has it
     known = seen >= 0
     # Of two classes, one column says it all.
     classes = [1] if found.shape[1] == 2 else np.unique(seen[known]).tolist()
@@ -246,7 +250,7 @@ def _checked(proba: Any, observed: Sequence[int | None]) -> tuple[np.ndarray, np
             f"proba has the shape {found.shape} but there are {len(observed)} observed labels; "
             "pass one of each per row, at least one."
         )
-    check_binary(np.zeros(found.size), found.ravel())
+    check_proba(found)
     if found.ndim == 1:
         found = np.column_stack([1 - found, found])
     if not np.allclose(found.sum(axis=1), 1, atol=1e-3):
@@ -258,11 +262,6 @@ def _checked(proba: Any, observed: Sequence[int | None]) -> tuple[np.ndarray, np
             "for each row."
         )
     return found, np.array([-1 if label is None else int(label) for label in observed])
-
-
-def _most_probable(proba: np.ndarray) -> np.ndarray:
-    """Return each row's class; of two that are even, class 1."""
-    return proba.shape[1] - 1 - proba[:, ::-1].argmax(axis=1)
 
 
 def flip_rate(asked: Sequence[int], observed: Sequence[int | None]) -> float:
@@ -336,12 +335,14 @@ def stratified_alignment(
     observed = list(observed)
     found, _ = _checked(proba, observed)
     truth = np.asarray(y_true)
-    if truth.shape != (len(found),) or not np.isin(truth, range(found.shape[1])).all():
+    strange = truth[~np.isin(truth, range(found.shape[1]))]
+    if truth.shape != (len(found),) or len(strange):
+        what = f"the values {strange[:5].tolist()}" if len(strange) else f"the shape {truth.shape}"
         raise ValueError(
-            f"y_true has the shape {truth.shape} and the values {np.unique(truth)[:5].tolist()}; "
-            f"pass a class from 0 to {found.shape[1] - 1} for each of the {len(found)} rows."
+            f"y_true has {what}; pass a class from 0 to {found.shape[1] - 1} for each of the "
+            f"{len(found)} rows."
         )
-    right = _most_probable(found) == truth
+    right = found.argmax(axis=1) == truth
     result = {}
     for name, chosen in (("right", right), ("wrong", ~right)):
         rows = np.flatnonzero(chosen).tolist()

@@ -11,7 +11,7 @@ from scipy.special import softmax
 from sklearn.utils import check_random_state
 
 from ..temperature import best_temperature
-from .targets import check_binary, check_level, check_repeats
+from .targets import check_binary, check_level, check_proba, check_repeats
 
 __all__ = [
     "ReliabilityCurve",
@@ -144,7 +144,12 @@ def smooth_ece_draws(
     (3,)
     """
     check_repeats(repeats)
-    found = check_binary(np.zeros(len(proba)), proba)[1]
+    found = np.asarray(proba, dtype=float)
+    if found.ndim != 1 or not len(found):
+        raise ValueError(
+            f"proba has the shape {found.shape}; pass one probability of 1 per row, at least one."
+        )
+    check_proba(found)
     drawn = check_random_state(random_state).uniform(size=(repeats, len(found))) < found
     return np.array([_error_and_width(_residuals(labels, found))[0] for labels in drawn])
 

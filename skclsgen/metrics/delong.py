@@ -131,8 +131,9 @@ def _delong(y_true: Any, scores: Sequence[Any], groups: Any) -> tuple[list[float
     There is no variance where a class has a single row, or all its rows are of one group.
     """
     aurocs, placed = [], []
-    for own in scores:
-        y, found = check_binary(y_true, own, both=True, unit=False)
+    names = ["proba"] if len(scores) == 1 else ["proba_a", "proba_b"]
+    for own, name in zip(scores, names, strict=True):
+        y, found = check_binary(y_true, own, both=True, unit=False, name=name)
         placements = _placements(y == 1, found)
         aurocs.append(float(placements[y == 1].mean()))
         placed.append(placements - aurocs[-1])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..wording import words
+from ..wording import terms, words
 from .targets import check_several
 
 __all__ = ["distinct_n", "flesch_reading_ease", "fluency_scores", "ngrams", "repetition"]
@@ -15,6 +15,9 @@ __all__ = ["distinct_n", "flesch_reading_ease", "fluency_scores", "ngrams", "rep
 
 def repetition(text: str, n: int = 3, length: int | None = None) -> float:
     """Share of a text's word n-grams that have come before in it.
+
+    In scripts with few or no spaces between words (Chinese, Japanese, Thai, and Korean too), pairs
+    of neighbouring characters stand for words.
 
     Parameters
     ----------
@@ -35,13 +38,14 @@ def repetition(text: str, n: int = 3, length: int | None = None) -> float:
     >>> repetition("the cat sat the cat sat", length=3)
     0.0
     """
-    grams = ngrams(words(text)[:length], n)
+    grams = ngrams(terms(text)[:length], n)
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
 def distinct_n(texts: Sequence[str], n: int = 2, length: int | None = None) -> float:
     """Variety of a set of texts: different word n-grams among all of them [1]_.
 
+    Words are as for :func:`repetition`.
     The share is of n-grams, as is usual; Li et al. divide by the number of words.
 
     Longer sets have less to choose from, so sets are comparable at equal ``length`` only.
@@ -73,7 +77,7 @@ def distinct_n(texts: Sequence[str], n: int = 2, length: int | None = None) -> f
     left = length
     grams: list[tuple[str, ...]] = []
     for text in texts:
-        own = words(text)[:left]
+        own = terms(text)[:left]
         grams += ngrams(own, n)
         if left is not None:
             left -= len(own)

@@ -9,7 +9,7 @@ import regex
 from sklearn.utils import check_random_state
 
 from ..wording import is_unspaced, terms
-from .targets import check_repeats
+from .targets import check_repeats, check_several
 
 __all__ = ["groundedness", "groundedness_against_null", "groundedness_lift"]
 
@@ -130,6 +130,8 @@ def _own_and_null(
     repeats: int,
     random_state: int | np.random.RandomState | None,
 ) -> tuple[np.ndarray, np.ndarray]:
+    check_several(explanations, "explanations")
+    check_several(sources, "sources")
     rows = len(explanations)
     if rows != len(sources) or rows < 2:
         raise ValueError(

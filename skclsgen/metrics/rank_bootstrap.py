@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from ..inputs import check_groups
-from .targets import check_binary
+from .targets import check_binary, check_repeats
 
 __all__ = ["resampling_weights", "weighted_auroc"]
 
@@ -44,7 +44,7 @@ def resampling_weights(
     Raises
     ------
     ValueError
-        If there are no rows, groups are missing, or they are not one for each row.
+        If there are no rows, groups are missing or not one per row, or ``repeats`` is below 1.
 
     Examples
     --------
@@ -52,6 +52,7 @@ def resampling_weights(
     >>> weights.shape, bool((weights[:, 0] == weights[:, 1]).all())
     ((4, 3), True)
     """
+    check_repeats(repeats)
     rows = np.shape(groups)[0] if np.ndim(groups) else 0
     if not rows:
         raise ValueError("groups has no rows; pass the group of each, at least one.")
@@ -94,7 +95,7 @@ def weighted_auroc(y_true: Any, scores: Any, weights: Any) -> np.ndarray:
     >>> weighted_auroc([0, 1, 1], [0.2, 0.1, 0.9], [[1, 1, 1], [1, 0, 2]])
     array([0.5, 1. ])
     """
-    y, found = check_binary(y_true, scores, unit=False)
+    y, found = check_binary(y_true, scores, unit=False, name="scores")
     table = np.asarray(weights)
     if table.ndim != 2 or table.shape[1:] != y.shape:
         raise ValueError(

@@ -173,7 +173,7 @@ def permutation_test(
         )
     check_repeats(repeats)
     _check_finite(a - b, "values_a and values_b")
-    difference, low, high, sums = _mean_and_interval(a - b, groups, level)
+    difference, low, high, _, sums = _mean_and_interval(a - b, groups, level)
     if 2 ** min(len(sums), 62) <= repeats:
         signs = 1 - 2 * ((np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums))) & 1)
         found, extra = np.abs(signs @ sums), 0
@@ -236,10 +236,9 @@ def non_inferior(
             "differences and a margin above 0."
         )
     _check_finite(rises, "differences")
-    mean, low, high, sums = _mean_and_interval(rises, groups, level)
+    mean, low, high, deviation, sums = _mean_and_interval(rises, groups, level)
     if len(sums) < 2:
         raise ValueError("groups has a single one; a rise is judged by at least two.")
-    deviation = _deviation(sums, mean, rises, groups)
     if deviation <= ROUNDING * np.abs(rises).max():  # all are the same
         return Comparison(mean, low, high, float(mean >= margin * (1 - ROUNDING)))
     p_value = float(student.cdf((mean - margin) / deviation, len(sums) - 1))
@@ -254,24 +253,18 @@ def _check_finite(values: np.ndarray, name: str) -> None:
 
 def _mean_and_interval(
     values: np.ndarray, groups: Any, level: float
-) -> tuple[float, float, float, np.ndarray]:
-    """Mean over rows, its interval by Student over groups, and the groups' sums."""
+) -> tuple[float, float, float, float, np.ndarray]:
+    """Mean over rows, its interval by Student over groups, its standard error, the groups' sums."""
     check_level(level)
     index = check_groups(groups, len(values))
     sums: np.ndarray = np.bincount(index, values)
-    mean = float(values.mean())
-    if len(sums) < 2:
-        return mean, float("-inf"), float("inf"), sums
-    half = student.ppf((1 + level) / 2, len(sums) - 1) * _deviation(sums, mean, values, groups)
-    return mean, float(mean - half), float(mean + half), sums
-
-
-def _deviation(sums: np.ndarray, mean: float, values: np.ndarray, groups: Any) -> float:
-    """Standard error of the mean over rows whose groups are independent."""
-    sizes = np.bincount(check_groups(groups, len(values)))
-    residuals = sums - sizes * mean
-    n_groups = len(sums)
-    return float(np.sqrt((residuals**2).sum() * n_groups / (n_groups - 1)) / len(values))
+    mean, n_groups = float(values.mean()), len(sums)
+    if n_groups < 2:
+        return mean, float("-inf"), float("inf"), float("inf"), sums
+    residuals = sums - np.bincount(index) * mean
+    deviation = float(np.sqrt((residuals**2).sum() * n_groups / (n_groups - 1)) / len(values))
+    half = float(student.ppf((1 + level) / 2, n_groups - 1)) * deviation
+    return mean, mean - half, mean + half, deviation, sums
 
 
 def holm(p_values: Any) -> np.ndarray:

@@ -6,11 +6,18 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["check_binary", "check_level", "check_repeats", "check_same_kind", "check_several"]
+__all__ = [
+    "check_binary",
+    "check_level",
+    "check_proba",
+    "check_repeats",
+    "check_same_kind",
+    "check_several",
+]
 
 
 def check_binary(
-    y_true: Any, proba: Any, *, both: bool = False, unit: bool = True
+    y_true: Any, proba: Any, *, both: bool = False, unit: bool = True, name: str = "proba"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return targets as integers and probabilities as float64.
 
@@ -22,11 +29,14 @@ def check_binary(
         Whether both classes are needed.
     unit : bool, default=True
         Whether scores must lie in [0, 1].
+    name : str, default="proba"
+        What the caller calls its probabilities.
 
     Raises
     ------
     ValueError
-        If shapes differ, targets are not 0 or 1, or probabilities are not in [0, 1].
+        If shapes differ, targets are not 0 or 1, or probabilities are not finite or, with ``unit``,
+        not in [0, 1].
 
     Examples
     --------
@@ -36,19 +46,35 @@ def check_binary(
     y, found = np.asarray(y_true), np.asarray(proba, dtype=float)
     if y.ndim != 1 or y.shape != found.shape or not len(y):
         raise ValueError(
-            f"y_true and proba have the shapes {y.shape} and {found.shape}; pass one number of "
+            f"y_true and {name} have the shapes {y.shape} and {found.shape}; pass one number of "
             "each per row, at least one."
         )
-    if not np.isin(y, (0, 1)).all():
-        raise ValueError(f"y_true has the values {np.unique(y)[:5].tolist()}; it must be 0 or 1.")
-    if not np.isfinite(found).all():
-        raise ValueError("proba has values that are not finite; leave such rows out.")
-    if unit and ((found < 0) | (found > 1)).any():
-        raise ValueError("proba has values that are no probabilities; they must lie in [0, 1].")
+    strange = y[~np.isin(y, (0, 1))]  # not sorted: None has no place among numbers
+    if len(strange):
+        raise ValueError(f"y_true has the values {strange[:5].tolist()}; it must be 0 or 1.")
+    check_proba(found, unit=unit, name=name)
     y = y.astype(np.int64)
     if both and len(np.unique(y)) < 2:
         raise ValueError("y_true has one class only; rows of both are needed.")
     return y, found
+
+
+def check_proba(found: np.ndarray, *, unit: bool = True, name: str = "proba") -> None:
+    """Refuse what are no probabilities, or no scores unless they must lie in [0, 1] (``unit``).
+
+    Raises
+    ------
+    ValueError
+        If there are any.
+
+    Examples
+    --------
+    >>> check_proba(np.array([[0.2, 0.8]]))
+    """
+    if not np.isfinite(found).all():
+        raise ValueError(f"{name} has values that are not finite; leave such rows out.")
+    if unit and ((found < 0) | (found > 1)).any():
+        raise ValueError(f"{name} has values that are no probabilities; they must lie in [0, 1].")
 
 
 def check_level(level: float) -> None:

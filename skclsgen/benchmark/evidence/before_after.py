@@ -9,7 +9,7 @@ import numpy as np
 
 from ...metrics import distinct_n, holm, non_inferior, permutation_test, repetition
 from ...metrics.fluency import ngrams
-from ...wording import words
+from ...wording import terms
 from .writing import BASE, JOINT_WRITER, PEOPLE, ROW_MEASURES
 
 __all__ = ["LANGUAGE_MARGIN", "language_test", "writing_tests"]
@@ -81,7 +81,7 @@ def writing_tests(
 
 def _at_equal_length(ours: Sequence[str], theirs: Sequence[str]) -> tuple[list[str], list[str]]:
     """As many words of both explanations of a row as the shorter one has."""
-    said = [(words(a), words(b)) for a, b in zip(ours, theirs, strict=True)]
+    said = [(terms(a), terms(b)) for a, b in zip(ours, theirs, strict=True)]
     shorter = [min(len(a), len(b)) for a, b in said]
     first, second = (
         [" ".join(pair[writer][:most]) for pair, most in zip(said, shorter, strict=True)]
@@ -103,7 +103,7 @@ def _variety_test(
     Explanations of a row are of equal length, so both writers have as many pairs of words, however
     many rows are exchanged, and what counts is how many of them are different.
     """
-    pairs = [(ngrams(words(a), 2), ngrams(words(b), 2)) for a, b in zip(ours, theirs, strict=True)]
+    pairs = [(ngrams(terms(a), 2), ngrams(terms(b), 2)) for a, b in zip(ours, theirs, strict=True)]
     total = sum(len(a) for a, _ in pairs)
     _, sources = np.unique(np.asarray(groups)[: len(ours)], return_inverse=True)
     rng = np.random.default_rng(0)
