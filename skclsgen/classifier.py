@@ -84,8 +84,8 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
     epochs : int, default=2
         Passes over the training data; 0 makes a zero-shot classifier.
     learning_rate : float, default=2e-4
-        Peak learning rate of AdamW; rises over the first tenth of the steps, then falls as a
-        cosine. The adapters' up-projections learn 16 times as fast.
+        Peak learning rate of AdamW; rises over the first tenth of the steps (if there are 15 or
+        more), then falls as a cosine. The adapters' up-projections learn 16 times as fast.
     weight_decay : float, default=0.0
         Decoupled weight decay of the adapters.
     batch_size : int, default=4
@@ -321,7 +321,7 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
             labels[kept],
             None if given is None else [given[i] for i in kept],
             weights[kept],
-            check_class_weights(self.class_weight, classes[labels[kept]]),
+            check_class_weights(self.class_weight, classes, labels[kept]),
         )
         network = self._network_to_train(classes, words)
         last = getattr(self, "_network", network)
@@ -329,8 +329,9 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
             last.release()  # or two base models would be in memory together
             last.lease.release()  # that of a loaded classifier is not its family's
         history, report = self._learn(network, rows)
+        info = asdict(network.live().base.info)  # it may fail, and then all is as before
         self.classes_ = classes
-        self.base_model_ = asdict(network.live().base.info)
+        self.base_model_ = info
         self.history_ = {name: values for name, values in asdict(history).items() if values}
         self.n_iter_ = len(history.loss)
         self.rationale_report_ = {
@@ -343,7 +344,10 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
         return self
 
     def _network_to_train(self, classes: np.ndarray, words: Sequence[str]) -> FittedNetwork:
-        """Return a new network or, for a warm start, that of the last fit."""
+        """Return a new network; for a warm start, with what the last fit has learnt.
+
+        That of the last fit stays as it is: it may be predicting meanwhile, and a fit may fail.
+        """
         network = new_network(self, words, self._family_lease())
         if not (self.warm_start and hasattr(self, "_network")):
             return network
@@ -358,7 +362,8 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
                 f"warm_start goes on with the network of the last fit, but {', '.join(changed)} "
                 "changed since; set that back or use warm_start=False."
             )
-        return self._ready()
+        network.take_over(self._network)
+        return network
 
     def _learn(self, network: FittedNetwork, rows: TrainingRows) -> tuple[History, RationaleReport]:
         return learn(self, network, rows)

@@ -215,6 +215,10 @@ class FittedNetwork:
         network.state = state
         return network
 
+    def take_over(self, other: FittedNetwork) -> None:
+        """Go on from what a network of the same settings has learnt, which stays as it is."""
+        self.task, self.fingerprint, self.state = other.task, other.fingerprint, other.state
+
     def keep_state(self, live: LiveNetwork) -> None:
         """Copy what training changed in ``live``, which :meth:`live` returned, into ``state``."""
         self.state = live.net.trained_state()

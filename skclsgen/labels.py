@@ -11,7 +11,7 @@ import numpy as np
 
 from .exceptions import FallbackWarning, InvalidLabelsError
 from .inputs import check_labels
-from .text_inputs import check_encodable
+from .text_inputs import as_text, check_encodable
 
 __all__ = ["check_class_labels", "class_indices", "label_words", "warn_of_labels_alike"]
 
@@ -53,7 +53,7 @@ def label_words(classes: np.ndarray, names: Any) -> list[str]:
             f"label_names has {given[strange[0]]!r} for the label {strange[0]!r}; give its words "
             "as a string."
         )
-    words = [" ".join(str(given.get(value, value)).split()) for value in classes.tolist()]
+    words = [" ".join(as_text(given.get(value, value)).split()) for value in classes.tolist()]
     for value, word in zip(classes.tolist(), words, strict=True):
         if not word:
             raise InvalidLabelsError(

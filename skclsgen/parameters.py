@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ __all__ = [
     "BOUNDS",
     "Bound",
     "check_class_weights",
+    "check_flag",
     "check_memory",
     "check_model",
     "check_number",
@@ -185,15 +187,35 @@ def check_lora_layers(value: Any) -> None:
         ) from None
 
 
-def check_class_weights(class_weight: Any, y: np.ndarray) -> np.ndarray:
+def check_class_weights(class_weight: Any, classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Weight of every row's class, shape (n_rows,), float64.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+        As scikit-learn has it, but that keys are labels whatever they look like: its own look-up
+        takes the label ``"1"`` for 1.
+    classes : ndarray of shape (n_classes,)
+        The labels.
+    labels : ndarray of shape (n_rows,)
+        Number of every row's label.
 
     Raises
     ------
     ValueError
         If a class has no weight of 0 or more, or all weights are 0.
     """
-    weights = compute_sample_weight(class_weight, y)
+    by_number = class_weight
+    if isinstance(class_weight, Mapping):
+        names = classes.tolist()
+        absent = [name for name in names if name not in class_weight]
+        if absent and len(class_weight) > len(names) - len(absent):
+            raise ValueError(
+                f"class_weight={class_weight!r} must give every class a number >= 0; it has none "
+                f"for {absent}, and keys that are no labels."
+            )
+        by_number = {number: class_weight.get(name, 1) for number, name in enumerate(names)}
+    weights = compute_sample_weight(by_number, labels)
     if not (np.isfinite(weights).all() and weights.min() >= 0 and weights.any()):
         raise ValueError(
             f"class_weight={class_weight!r} must give every class a number >= 0, and one of them "

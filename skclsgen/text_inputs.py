@@ -14,6 +14,7 @@ import numpy as np
 from .exceptions import InvalidTextError
 
 __all__ = [
+    "as_text",
     "check_encodable",
     "check_same_columns",
     "check_texts",
@@ -24,6 +25,11 @@ __all__ = [
 
 #: What ``str()`` would write out as ``b'...'``.
 BYTES = (bytes, bytearray)
+
+
+def as_text(value: Any) -> str:
+    """Return a value as a plain string: a string's subclass, such as an enum, as what it holds."""
+    return str.__str__(value) if isinstance(value, str) else str(value)
 
 
 def is_missing(value: Any) -> bool:
@@ -123,7 +129,7 @@ def check_texts(X: Any, name: str = "X") -> list[str]:
                 f"{name}[{row}] is empty or white space; drop the row or give it a text."
             )
         check_encodable(value, f"{name}[{row}]", InvalidTextError)
-    return [str(value) for value in values]
+    return list(map(as_text, values))
 
 
 def _rows(X: Any, name: str) -> list[Any]:
@@ -167,7 +173,7 @@ def _records(X: Any, columns: Sequence[str], name: str) -> list[str]:
 
 
 def _record_text(columns: Sequence[str], cells: Sequence[Any]) -> str:
-    texts = [str(cell).strip() for cell in cells]
+    texts = [as_text(cell).strip() for cell in cells]
     if not any(texts):
         return ""
     return "\n".join(f"{column}: {text}" for column, text in zip(columns, texts, strict=True))

@@ -13,6 +13,7 @@ from sklearn.utils import get_tags
 from skclsgen import CLSGenClassifier, fitting, rationales, release_memory
 from skclsgen.backbone import BaseLease, load_base_model
 from skclsgen.exceptions import InvalidLabelsError, TrainingDivergedError, TruncationWarning
+from skclsgen.fitted import FittedNetwork
 from skclsgen.optimizer import EarlyStopping
 from skclsgen.training import History
 
@@ -233,6 +234,22 @@ def test_warm_start_goes_on(tiny):
     assert twin.fit(TEXTS, alternate(1, 0)).history_["loss"][0] < 0.7 * losses[0]
 
 
+def test_a_warm_start_leaves_the_last_network_to_those_who_ask_it(tiny, monkeypatch):
+    clf = CLSGenClassifier(tiny, **{**EASY, "epochs": 1}, warm_start=True)
+    clf.fit(TEXTS, alternate(1, 0))
+    before, genuine, meanwhile = clf.predict_proba(TEXTS), fitting.train, []
+
+    def ask_after(*arguments):
+        history = genuine(*arguments)
+        meanwhile.append(clf.predict_proba(TEXTS))
+        return history
+
+    monkeypatch.setattr(fitting, "train", ask_after)
+    clf.fit(TEXTS, alternate(1, 0))
+    np.testing.assert_array_equal(meanwhile[0], before)
+    assert (clf.predict_proba(TEXTS) != before).any()
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -284,6 +301,25 @@ def test_a_long_text_in_the_same_call_cuts_no_other_reason(tiny):
     assert together[:3] == clf.explain(TEXTS[:3], max_new_tokens=100)
     tokens = [len(clf._network.live().encoder.plain_ids(reply.text)) for reply in together]
     assert max(tokens[:3]) > tokens[3]
+
+
+def test_a_fit_that_fails_at_its_end_leaves_the_last_one(tiny, monkeypatch):
+    clf = CLSGenClassifier(tiny, **EASY).fit(TEXTS, alternate(1, 0))
+    before, genuine = clf.predict_proba(TEXTS), FittedNetwork.keep_state
+
+    def keep_and_forget(network, live):
+        genuine(network, live)
+        network.release()
+        monkeypatch.setattr(network, "live", fail)
+
+    def fail(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FittedNetwork, "keep_state", keep_and_forget)
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(TEXTS, alternate("x", "y"))
+    assert clf.classes_.tolist() == [0, 1]
+    assert (clf.predict_proba(TEXTS) == before).all()
 
 
 def test_failed_fit_leaves_the_last_one(tiny, monkeypatch):

@@ -37,6 +37,8 @@ def test_differences_of_columns():
     a, b = (hashed.transform(RECORDS[name].replace("", "-")).toarray() for name in RECORDS)
     np.testing.assert_allclose(found, np.hstack([a, b, abs(a - b)]))
     assert clone(EachColumn(hashed, differences=True)).differences
+    with pytest.raises(ValueError, match="differences='no' must be True or False"):
+        EachColumn(hashed, differences="no").fit(RECORDS)
 
 
 def test_overlap_worked_by_hand():

@@ -2,6 +2,7 @@ import importlib.util
 import os
 import pickle
 import random
+import shutil
 import socket
 import warnings
 import weakref
@@ -15,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
 from skclsgen.baselines import encoders
-from skclsgen.baselines.encoders import check_packages, load_encoder
+from skclsgen.baselines.encoders import check_packages, encoder_location, load_encoder
 from skclsgen.baselines.fine_tuned_encoder import FineTunedEncoder
 from skclsgen.baselines.sentence_embeddings import (
     SentenceEncoder,
@@ -181,6 +182,20 @@ def test_setfit(no_network, capfd, tmp_path, monkeypatch):
     np.testing.assert_array_equal(again.predict_proba(texts[1::2]), proba)
     repeated = clone(clf).fit(texts[::2], y[::2])
     np.testing.assert_array_equal(repeated.predict_proba(texts[1::2]), proba)
+
+
+@needs_encoder
+def test_an_encoder_is_found_wherever_it_is_asked_from(tmp_path, monkeypatch):
+    shutil.copytree(encoder_location(None), tmp_path / "there" / "encoder")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "there")
+    clf = SetFitClassifier("encoder", pairs_per_text=1, random_state=0)
+    clf.fit(URGENT + ROUTINE, [True] * 8 + [False] * 8)
+    proba, stored = clf.predict_proba(URGENT), pickle.dumps(clf)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    np.testing.assert_array_equal(pickle.loads(stored).predict_proba(URGENT), proba)
+    monkeypatch.setenv("HOME", str(tmp_path / "there"))
+    assert encoder_location("~/encoder") == str(tmp_path / "there" / "encoder")
 
 
 @needs_encoder

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from sklearn.utils import compute_sample_weight
 
 from skclsgen import CLSGenClassifier
 from skclsgen.exceptions import (
@@ -16,6 +17,7 @@ from skclsgen.exceptions import (
 )
 from skclsgen.inputs import check_labels
 from skclsgen.labels import class_indices, label_words
+from skclsgen.parameters import check_class_weights
 from skclsgen.text_inputs import check_texts
 
 TEXTS = ["good day", "bad day", "good night", "bad night"]
@@ -25,6 +27,13 @@ Y = [1, 0, 1, 0]
 class Mood(enum.Enum):
     GOOD = 1
     BAD = 2
+
+
+class Word(str, enum.Enum):  # noqa: UP042  # "str" of the newer kind says the value
+    """Strings with names, which ``str`` would give in their place."""
+
+    URGENT = "urgent"
+    ROUTINE = "routine"
 
 
 @pytest.fixture
@@ -281,6 +290,29 @@ def test_bad_class_weight(clf):
     for one, other in ((0, 0), (-1, 1), (float("nan"), 1)):
         with pytest.raises(ValueError, match=r"class_weight=.* must give every class"):
             clf.set_params(class_weight={first: one, second: other}).fit(TEXTS, Y)
+
+
+def test_class_weights_are_of_labels_whatever_they_look_like():
+    classes, labels = np.array(["1", "2", "3"]), np.array([0, 1, 1, 2])
+    weights = check_class_weights({"1": 5.0, "2": 2.0}, classes, labels)
+    assert weights.tolist() == [5, 2, 2, 1]  # of what is not named, as scikit-learn has it
+    every = {"1": 5, "2": 2, "3": 1, "of another fold": 9}
+    assert check_class_weights(every, classes, labels).tolist() == [5, 2, 2, 1]
+    for absent in ({1: 5, 2: 1, 3: 1}, {"1": 5, "two": 1}):
+        with pytest.raises(ValueError, match=r"must give every class .* has none for \["):
+            check_class_weights(absent, classes, labels)
+    balanced = compute_sample_weight("balanced", classes[labels])
+    assert check_class_weights("balanced", classes, labels).tolist() == balanced.tolist()
+
+
+def test_strings_with_names_are_read_as_what_they_say():
+    names = {0: Word.ROUTINE, 1: Word.URGENT}
+    assert label_words(np.array([0, 1]), names) == ["routine", "urgent"]
+    objects = np.array([Word.ROUTINE, Word.URGENT], dtype=object)
+    assert label_words(objects, None) == ["routine", "urgent"]
+    assert check_texts([Word.URGENT]) == ["urgent"]
+    assert type(check_texts([Word.URGENT])[0]) is str
+    assert check_texts(pd.DataFrame({"kind": [Word.URGENT]}, dtype=object)) == ["kind: urgent"]
 
 
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function", "explain"])

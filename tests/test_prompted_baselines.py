@@ -207,6 +207,8 @@ def test_verbalized_replies_are_read_and_failures_are_counted(tiny, monkeypatch)
         ("dringend, 85,5 %", 0.855),
         ("urgent,0.9", 0.9),
         ("dringend, 0,9", 0.9),
+        ("Urgent, 9 Out of 10", 0.9),
+        ("Urgent, 1 Percent", 0.01),
     ],
 )
 def test_a_confidence_is_the_first_number_that_can_be_one(reply, value):
@@ -239,6 +241,7 @@ def test_a_label_s_own_digits_are_no_confidence(reply, label, value):
 
 def test_verbalized_labels_may_be_numbers(tiny, monkeypatch):
     clf = VerbalizedConfidence(tiny).fit(["a", "b", "c", "d"], [0, 1, 1, 1])
+    assert clf.n_unparsed_ == 0
     monkeypatch.setattr(Question, "replies", said(["0, 0.9", "1, 0.8", "1: 60%", "0"]))
     proba = clf.predict_proba(list("wxyz"))
     np.testing.assert_allclose(proba[:, 1], [0.1, 0.8, 0.6, 0.75])
@@ -272,6 +275,15 @@ def test_semantic_entropy_is_low_where_replies_say_the_same(tiny, monkeypatch):
     monkeypatch.setattr(Question, "replies", said(["what?"] * 4))
     assert clf.predict_proba(["x"])[0, 1] == 0.5
     assert clf.n_unparsed_ == 4
+    assert clf.fit(["a", "b"], ["no", "yes"]).n_unparsed_ == 0
+
+
+def test_replies_that_agree_in_nothing_but_their_label_still_state_it(tiny, monkeypatch):
+    clf = SemanticEntropy(tiny, samples=3).fit(["a", "b"], ["no", "yes"])
+    for label in ("no", "yes"):
+        reasons = ["It burns.", "Smoke came.", "People shout loudly."]
+        monkeypatch.setattr(Question, "replies", said([f"{label}. {why}" for why in reasons]))
+        assert clf.predict(["x"]).tolist() == [label]
 
 
 def test_long_texts_keep_the_answers_that_are_compared(tiny, data, monkeypatch):
@@ -664,6 +676,12 @@ def test_parameters_set_after_a_fit_are_checked(name, value, tiny, data):
     clf = SemanticEntropy(tiny).fit(texts, labels).set_params(**{name: value})
     with pytest.raises(ValueError, match=name):
         clf.predict_proba(test)
+
+
+def test_words_are_no_flags(tiny, data):
+    texts, labels, _ = data
+    with pytest.raises(ValueError, match="calibrate='no' must be True or False"):
+        LabelProbability(tiny, calibrate="no").fit(texts, labels)
 
 
 def test_a_probe_reads_only_what_it_chose(tiny, data):

@@ -10,8 +10,9 @@ from scipy import sparse
 from sklearn.base import TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
+from ..parameters import check_flag
 from ..text_estimator import TextEstimator
-from ..text_inputs import check_texts, column_names
+from ..text_inputs import as_text, check_texts, column_names
 from ..wording import terms
 
 __all__ = ["EachColumn", "overlap_names", "word_overlap"]
@@ -72,8 +73,8 @@ class EachColumn(
 
         Raises
         ------
-        InvalidTextError
-            If a text cannot be used.
+        ValueError
+            If a text or ``differences`` cannot be used.
         """
         self._fit(X)
         return self
@@ -94,13 +95,14 @@ class EachColumn(
 
         Raises
         ------
-        InvalidTextError
-            If a text cannot be used.
+        ValueError
+            If a text or ``differences`` cannot be used.
         """
         return self._joined(self._fit(X))
 
     def _fit(self, X: Any) -> list[Any]:
         """Fit, and return the features of each column."""
+        check_flag("differences", self.differences)
         columns = columns_of(X, check_texts(X))
         self._keep_column_names(X)
         self.features_ = [clone(self.features) for _ in columns]
@@ -158,7 +160,7 @@ def columns_of(X: Any, texts: list[str]) -> list[list[str]]:
     """Return every column's texts; without columns, ``texts``, which are ``X``, checked."""
     if column_names(X) is None:
         return [texts]
-    return [[str(cell).strip() or BLANK for cell in X[column]] for column in X.columns]
+    return [[as_text(cell).strip() or BLANK for cell in X[column]] for column in X.columns]
 
 
 def word_overlap(X: Any) -> np.ndarray:

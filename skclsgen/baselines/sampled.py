@@ -21,6 +21,8 @@ __all__ = ["SelfConsistency", "SemanticEntropy", "meanings"]
 
 #: Explanations that share this part of their words mean the same.
 ALIKE = 0.5
+#: Replies that all mean different things still state a label.
+LEAST_CONFIDENCE = 1e-9
 
 
 class SampledReplies(FewShotClassifier):
@@ -56,6 +58,7 @@ class SampledReplies(FewShotClassifier):
         self.max_new_tokens = max_new_tokens
 
     def _learn(self, texts: list[str], labels: np.ndarray) -> None:
+        self.n_unparsed_ = 0
         self._shares = np.bincount(labels, minlength=len(self._words)) / len(labels)
         self._seed = draw_seed(self.random_state)
 
@@ -212,7 +215,8 @@ class SemanticEntropy(SampledReplies):
             chosen = np.bincount(labels).argmax()
             alone = [1] * (len(replies) - len(stated))
             sizes = np.array([*map(len, meanings(stated)), *alone]) / len(replies)
-            confidence = 1 + float(sizes @ np.log(sizes)) / np.log(self.samples)
+            entropy = -float(sizes @ np.log(sizes)) / np.log(self.samples)
+            confidence = max(1 - entropy, LEAST_CONFIDENCE)
             proba[row] = even * (1 - confidence)
             proba[row, chosen] = even + (1 - even) * confidence
         return np.log(proba.clip(min=np.finfo(float).tiny))

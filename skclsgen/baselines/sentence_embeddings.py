@@ -17,7 +17,7 @@ from transformers import PrinterCallback
 
 from ..devices import resolve_device
 from ..labels import check_class_labels
-from ..parameters import Bound, check_number
+from ..parameters import Bound, check_number, model_location
 from ..randomness import draw_seed
 from ..text_estimator import TextClassifier, TextEstimator
 from ..text_inputs import check_texts
@@ -188,7 +188,7 @@ class SetFitClassifier(TextClassifier):
     the square of the number of texts (about 1 GB for 10,000).
 
     A pickle holds the tuned weights as tensors on the CPU; the encoder's configuration and
-    tokenizer are found again under ``model``, which must be there when it is used.
+    tokenizer are found again where ``model`` was when it was fitted.
 
     Parameters
     ----------
@@ -278,9 +278,10 @@ class SetFitClassifier(TextClassifier):
         seed = draw_seed(self.random_state)
         # The package draws its pairs from a fixed seed; other rows first, other pairs.
         order = np.random.default_rng(seed).permutation(len(texts))
-        encoder = load_encoder(self.model, "auto")
+        location = None if self.model is None else model_location(self.model)
+        encoder = load_encoder(location, "auto")
         self._tune(encoder, [texts[i] for i in order], labels[order].tolist(), seed)
-        self._encoder = encoder
+        self._encoder, self._location = encoder, location
         self.__dict__.pop("_tuned", None)
         self.head_ = LogisticRegression().fit(self._features(encoder, texts), labels)
         self.classes_ = classes
@@ -348,8 +349,8 @@ class SetFitClassifier(TextClassifier):
 
     def _live_encoder(self) -> Any:
         if "_tuned" in self.__dict__:
-            check_packages(type(self).__name__, self.model, LIBRARY)
-            encoder = load_encoder(self.model, "auto")
+            check_packages(type(self).__name__, self._location, LIBRARY)
+            encoder = load_encoder(self._location, "auto")
             encoder.load_state_dict(self._tuned)
             self._encoder = encoder
             del self._tuned

@@ -20,7 +20,7 @@ __all__ = ["VerbalizedConfidence", "VerbalizedReply", "stated_confidence"]
 
 _LIST_MARK = re.compile(r"\A\s*\d+[.)]\s")
 #: A number, and what makes it a share: a sign of percent, or what it is out of.
-_NUMBER = re.compile(r"(?<![\w.])(\d+(?:[.,]\d+)?|\.\d+)\s*(%|percent|(?:/|out of)\s*(\d+))?")
+_NUMBER = re.compile(r"(?<![\w.])(\d+(?:[.,]\d+)?|\.\d+)\s*(%|percent|(?:/|out of)\s*(\d+))?", re.I)
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,7 @@ class VerbalizedConfidence(PromptedClassifier):
         return VerbalizedReply(reply, label, confidence)
 
     def _learn(self, texts: list[str], labels: np.ndarray) -> None:
+        self.n_unparsed_ = 0
         self._shares = np.bincount(labels, minlength=len(self._words)) / len(labels)
 
     def _scores(self, texts: list[str]) -> np.ndarray:
