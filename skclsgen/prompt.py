@@ -215,10 +215,16 @@ class PromptEncoder:
         ids = [i for piece in pieces if piece for i in self.template_ids(piece)]
         return [i for i in ids if i not in self._control_ids]
 
-    def encode(self, texts: Iterable[str]) -> list[list[int]]:
+    def encode(self, texts: Iterable[str], *, warn: bool = True) -> list[list[int]]:
         """Return the token ids of each text's prompt, without the shared ``prefix_ids``.
 
         With them, a prompt is at most ``max_length`` tokens long.
+
+        Parameters
+        ----------
+        texts : iterable of str
+        warn : bool, default=True
+            Whether to tell of texts that are cut; False where they are encoded again elsewhere.
 
         Warns
         -----
@@ -230,7 +236,7 @@ class PromptEncoder:
             ids = self.plain_ids(text)
             cut += len(ids) > self.room
             prompts.append([*self.without_middle(ids, self.room), *self.suffix_ids])
-        if cut:
+        if cut and warn:
             warnings.warn(
                 f"{cut} of {len(prompts)} texts were longer than the {self.room} tokens that "
                 f"max_length={self.max_length} leaves for a text; their middle was cut out.",

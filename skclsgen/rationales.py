@@ -19,13 +19,13 @@ from typing import Any, Literal
 from tqdm.auto import tqdm
 
 from .backbone import BaseModel
-from .exceptions import FallbackWarning, InvalidTextError, TruncationWarning
+from .exceptions import FallbackWarning, InvalidTextError
 from .generation import batches_to_decode, decode, prefill_base
 from .inputs import TrainingRows, check_explanations
 from .memory import Memory
 from .packed_model import PackedModel
 from .prompt import PromptEncoder
-from .wording import is_unspaced, terms
+from .wording import is_unspaced, terms, without_last_word
 
 __all__ = [
     "REASONS",
@@ -113,9 +113,7 @@ def self_rationales(
         encoder = PromptEncoder(
             base.tokenizer, INSTRUCTION, label_words, room, cue=CUE, frame=encoder.frame
         )
-    with warnings.catch_warnings():  # of texts that are cut, what is trained on them will tell
-        warnings.simplefilter("ignore", TruncationWarning)
-        prompts = encoder.encode(texts)
+    prompts = encoder.encode(texts, warn=False)  # what is trained on them will tell
     openings = [[*encoder.label_ids[label], *because] for label in labels]
     written = base.rationales
     prefix = tuple(encoder.prefix_ids)
@@ -147,7 +145,7 @@ def self_rationales(
                 for row, reply in zip(rows, replies, strict=True):
                     said = encoder.words(reply)
                     if reply[-1] not in ends:  # its last word may be half a word
-                        said = said.rpartition(" ")[0] or said
+                        said = without_last_word(said)
                     written[keys[row]] = quotation(said)
                     if memory is not None:
                         memory.keep_reason(keys[row], written[keys[row]])

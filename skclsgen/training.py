@@ -149,7 +149,8 @@ def make_examples(
     if cut:
         warnings.warn(
             f"{cut} of {len(examples)} explanations were longer than "
-            f"max_new_tokens={max_new_tokens} tokens and were cut there; raise max_new_tokens.",
+            f"max_new_tokens={max_new_tokens} tokens leave room for, with the one that ends a "
+            "text, and were cut there; raise max_new_tokens.",
             TruncationWarning,
             stacklevel=2,
         )
@@ -186,7 +187,10 @@ def train(
     rng = np.random.default_rng(settings.seed)
     steps = math.ceil(len(examples) / settings.batch_size) * settings.epochs
     optimizer = MasterAdamW(net, settings.learning_rate, settings.weight_decay)
-    schedule = get_cosine_schedule_with_warmup(optimizer.adamw, round(WARMUP * steps), steps)
+    warmup = round(WARMUP * steps)
+    if warmup == 1:  # it starts at 0, so the first of a few steps would move nothing
+        warmup = 0
+    schedule = get_cosine_schedule_with_warmup(optimizer.adamw, warmup, steps)
     stopper = EarlyStopping(settings.n_iter_no_change)
     _fill_trunk_cache(net, [*examples, *validation], settings.verbose)
     replay = _replay(net, examples, settings)

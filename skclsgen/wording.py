@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import regex  # its \w, unlike the standard library's, knows vowel signs, and it knows scripts
 
-__all__ = ["is_unspaced", "terms", "words"]
+__all__ = ["is_unspaced", "terms", "without_last_word", "words"]
 
 # Hyphens and apostrophes bind: "non-toxic" does not name the label "toxic".
 #: Apostrophes and hyphens as ASCII has them.
@@ -18,6 +18,8 @@ _UNSPACED = (
     r"[\p{Han}\p{Hangul}\p{scx=Hiragana}\p{scx=Katakana}"
     r"\p{Khmer}\p{Lao}\p{Myanmar}\p{Thai}]\p{M}*"
 )
+#: The last word where no space stands in front of it: a pair of characters. Hangul has spaces.
+_LAST_PAIR = regex.compile(rf"(?:(?!\p{{Hangul}}){_UNSPACED}){{1,2}}\W*$")
 _CHARACTER = regex.compile(_UNSPACED)
 _RUN = regex.compile(rf"(?:{_UNSPACED})+|(?:(?!{_UNSPACED}).)+")
 
@@ -57,6 +59,20 @@ def terms(text: str) -> list[str]:
 def _cut(run: str) -> list[str]:
     characters = _CHARACTER.findall(run)
     return ["".join(pair) for pair in pairwise(characters)] or [run]
+
+
+def without_last_word(text: str) -> str:
+    """Return a text but for its last word, or pair of characters of a script without spaces.
+
+    A single word stays.
+
+    Examples
+    --------
+    >>> without_last_word("no power since no"), without_last_word("iPhone 停电了停")
+    ('no power since', 'iPhone 停电')
+    """
+    found = _LAST_PAIR.search(text)
+    return (text[: found.start()] if found else text.rpartition(" ")[0]) or text
 
 
 def is_unspaced(term: str) -> bool:

@@ -8,7 +8,7 @@ from skclsgen.backbone import load_base_model
 from skclsgen.exceptions import InvalidTextError, TruncationWarning
 from skclsgen.prompt import PromptEncoder
 from skclsgen.rationales import filter_rationale, quotation, self_rationales
-from skclsgen.wording import words
+from skclsgen.wording import without_last_word, words
 
 WORDS = ["escalate", "routine"]
 
@@ -52,6 +52,21 @@ def test_labels_that_share_words_are_told_apart():
     assert filter_rationale("The claim is supported by data.", text, 0, words) is None
     assert filter_rationale("The claim is supported by data.", text, 1, words) is None
     assert filter_rationale("The claim is not right here.", text, 0, words) == "other label"
+
+
+@pytest.mark.parametrize(
+    ("said", "whole"),
+    [
+        ("no power since no", "no power since"),
+        ("power", "power"),
+        ("iPhone 的电池在充电时冒烟", "iPhone 的电池在充电时"),
+        ("停電を直してく\ufffd", "停電を直し"),
+        ("停电", "停电"),
+        ("빨리 와 주세", "빨리 와"),
+    ],
+)
+def test_what_may_be_half_a_word_is_dropped_in_every_script(said, whole):
+    assert without_last_word(said) == whole
 
 
 @pytest.mark.parametrize(
