@@ -84,8 +84,8 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
     epochs : int, default=2
         Passes over the training data; 0 makes a zero-shot classifier.
     learning_rate : float, default=2e-4
-        Peak learning rate of AdamW; rises over the first tenth of the steps (if there are 15 or
-        more), then falls as a cosine. The adapters' up-projections learn 16 times as fast.
+        Peak learning rate of AdamW; rises over the first tenth of the steps, then falls as a
+        cosine. The adapters' up-projections learn 16 times as fast.
     weight_decay : float, default=0.0
         Decoupled weight decay of the adapters.
     batch_size : int, default=4

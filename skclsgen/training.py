@@ -187,10 +187,9 @@ def train(
     rng = np.random.default_rng(settings.seed)
     steps = math.ceil(len(examples) / settings.batch_size) * settings.epochs
     optimizer = MasterAdamW(net, settings.learning_rate, settings.weight_decay)
-    warmup = round(WARMUP * steps)
-    if warmup == 1:  # it starts at 0, so the first of a few steps would move nothing
-        warmup = 0
-    schedule = get_cosine_schedule_with_warmup(optimizer.adamw, warmup, steps)
+    # From 0: the first step moves nothing but the means of gradients that AdamW divides by. Without
+    # it, short fits of tiny models got worse.
+    schedule = get_cosine_schedule_with_warmup(optimizer.adamw, round(WARMUP * steps), steps)
     stopper = EarlyStopping(settings.n_iter_no_change)
     _fill_trunk_cache(net, [*examples, *validation], settings.verbose)
     replay = _replay(net, examples, settings)

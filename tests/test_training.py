@@ -80,20 +80,14 @@ def test_losses_fall_and_are_told_apart(tiny):
         assert history.loss[i] == pytest.approx(joint, rel=1e-5)
 
 
-@pytest.fixture
-def rates(monkeypatch):
-    """The learning rate of every step that is made."""
-    made, step = [], MasterAdamW.step
+def test_the_learning_rate_rises_over_a_tenth_and_falls_to_nothing(tiny, monkeypatch):
+    rates, step = [], MasterAdamW.step
 
     def take_note(self):
-        made.append(self.adamw.param_groups[0]["lr"])
+        rates.append(self.adamw.param_groups[0]["lr"])
         step(self)
 
     monkeypatch.setattr(MasterAdamW, "step", take_note)
-    return made
-
-
-def test_the_learning_rate_rises_over_a_tenth_and_falls_to_nothing(tiny, rates):
     train(make(tiny), EXAMPLES, [], replace(SETTINGS, epochs=8))
     assert len(rates) == 40
     assert max(rates) == rates[4] == SETTINGS.learning_rate
@@ -101,13 +95,6 @@ def test_the_learning_rate_rises_over_a_tenth_and_falls_to_nothing(tiny, rates):
     assert rates[4:] == sorted(rates[4:], reverse=True)
     assert rates[22] == pytest.approx(SETTINGS.learning_rate / 2)
     assert rates[-1] < 0.01 * SETTINGS.learning_rate
-
-
-def test_no_step_of_a_short_fit_is_wasted(tiny, rates):
-    train(make(tiny), EXAMPLES, [], SETTINGS)
-    assert len(rates) == 10  # of which a tenth would be one
-    assert rates[0] == SETTINGS.learning_rate
-    assert min(rates) > 0
 
 
 def test_the_language_weighs_what_is_asked(monkeypatch):
