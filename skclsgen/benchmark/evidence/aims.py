@@ -93,9 +93,17 @@ def _above(what: str, arms: Collection[str], by_arm: Mapping[str, Mapping[str, A
     if absent := [arm for arm in arms if arm not in by_arm]:
         return Aim(name, f"{MISSING}: {', '.join(absent)}", False)
     shown = [by_arm[arm]["difference"] > 0 and by_arm[arm]["p_adjusted"] < LEVEL for arm in arms]
-    nearest = max((by_arm[arm] for arm in arms), key=lambda entry: entry["p_adjusted"])
-    found = f"{nearest['difference']:+.3f} to {nearest['b']}, p = {p_value(nearest['p_adjusted'])}"
-    return Aim(name, f"shown for {sum(shown)} of {len(arms)}; {found}", all(shown))
+    nearest = max((by_arm[arm] for arm in arms), key=_closeness)
+    found = (
+        f"shown for {sum(shown)} of {len(arms)}; {nearest['difference']:+.3f} to "
+        f"{ARMS[nearest['b']].title}, p = {p_value(nearest['p_adjusted'])}"
+    )
+    return Aim(name, found, all(shown))
+
+
+def _closeness(entry: Mapping[str, Any]) -> tuple[bool, float, float]:
+    """How close an arm comes to the joint model: most where it is above."""
+    return entry["difference"] <= 0, entry["p_adjusted"], -entry["difference"]
 
 
 def _not_below(entry: Mapping[str, Any] | None) -> Aim:

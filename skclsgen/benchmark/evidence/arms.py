@@ -149,6 +149,7 @@ ARMS: dict[str, Arm] = {
         "Generation-only LoRA",
         _ours(GenerationOnly, language_weight=0.0),
         "tuned",
+        slow=True,
         explained=True,
     ),
     "trainer": Arm("Trainer + PEFT, float32, 3 epochs", UsualPath, "tuned", once=True, slow=True),

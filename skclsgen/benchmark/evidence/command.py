@@ -43,7 +43,7 @@ NUMBERS = {
     "seeds": "fits of every arm that depends on chance; of clinifact-grouped, folds (of 5)",
     "epochs": "of every arm with this package's LoRA",
     "train_rows": "most rows to learn from",
-    "slow_train_rows": "most rows to learn from for the float32 Trainer",
+    "slow_train_rows": "the same of the slowest arms: the float32 Trainer, generation-only LoRA",
     "development_rows": "most rows to choose temperatures and thresholds by",
     "test_rows": "most rows to judge by",
     "few_rows": "most development and test rows of arms that ask much of each text",

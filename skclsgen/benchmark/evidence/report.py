@@ -71,7 +71,7 @@ class Evidence:
             if 0 in (writing := self.writing(arm))
         }
 
-    @property
+    @cached_property
     def aims(self) -> list[Aim]:
         """What is to be shown of the joint model, and whether it is."""
         tests = self.before_after.get(JOINT, [])
