@@ -159,6 +159,7 @@ def test_missing_encoder_is_named(tmp_path):
 @needs_encoder
 def test_setfit(no_network, capfd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    importlib.import_module("sentence_transformers")  # which adds warning filters, once
     texts, y = URGENT + ROUTINE, [True] * 8 + [False] * 8
     numpy = np.random.get_state()[1].copy()  # noqa: NPY002
     python, of_torch = random.getstate(), torch.get_rng_state()
