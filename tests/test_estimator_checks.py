@@ -1,9 +1,5 @@
 """scikit-learn's own checks, on numeric rows spelled out as words."""
 
-import shutil
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import pytest
 import transformers
@@ -15,7 +11,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from skclsgen import CLSGenClassifier
 
 FEATURES, LEVELS = 26, 12
-FOLDER = Path(tempfile.mkdtemp(prefix="skclsgen-estimator-checks-"))
+#: Relative: the estimator's parameters name the tests, which must be the same in every process.
+FOLDER = "model-of-numbers"
 
 
 def words(X):
@@ -49,7 +46,7 @@ class OnNumbers(CLSGenClassifier):
 #: float64 and one batch an epoch: weighting a row and repeating it are then the same arithmetic,
 #: as check_sample_weight_equivalence demands to seven digits.
 ESTIMATOR = OnNumbers(
-    str(FOLDER),
+    FOLDER,
     instruction="?",
     dtype="float64",
     device="cpu",
@@ -64,7 +61,7 @@ ESTIMATOR = OnNumbers(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def model():
+def model(tmp_path_factory):
     vocabulary = {"<unk>": 0, "<s>": 1, "</s>": 2, "Answer:": 3, ".": 4, "?": 5}
     for j in range(FEATURES):
         for v in range(-LEVELS, LEVELS + 1):
@@ -74,15 +71,16 @@ def model():
         vocabulary[str(float(label))] = len(vocabulary)  # labels of some checks
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-    ).save_pretrained(FOLDER)
     # GPT-2 computes in float64 throughout; most younger families normalise in float32.
     config = transformers.GPT2Config(**{**GPT2_SIZES, "vocab_size": len(vocabulary), "n_layer": 1})
     transformers.set_seed(0)
-    transformers.GPT2LMHeadModel(config).save_pretrained(FOLDER)
-    yield
-    shutil.rmtree(FOLDER)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("checks"))
+        transformers.PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+        ).save_pretrained(FOLDER)
+        transformers.GPT2LMHeadModel(config).save_pretrained(FOLDER)
+        yield
 
 
 @parametrize_with_checks([ESTIMATOR])

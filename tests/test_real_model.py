@@ -34,6 +34,18 @@ def probabilities(fitted, messages):
     return fitted.predict_proba(messages.test.texts)
 
 
+@pytest.fixture(scope="module")
+def asked(messages):
+    """Enough texts for several batches."""
+    return messages.test.texts[:48]
+
+
+@pytest.fixture(scope="module")
+def bits(fitted, asked):
+    """What every copy must say, too."""
+    return fitted.predict_proba(asked)
+
+
 def auroc(labels, probabilities):
     return roc_auc_score(np.array(labels) == "escalate", probabilities[:, 0])
 
@@ -70,8 +82,7 @@ def test_explanations_are_sentences_about_the_text(fitted, messages):
     assert sum(grounded) >= 12
 
 
-def test_copies_give_the_same_bits_and_are_small(fitted, messages, probabilities, tmp_path):
-    texts = messages.test.texts
+def test_copies_give_the_same_bits_and_are_small(fitted, asked, bits, tmp_path):
     fitted.save(tmp_path / "saved")
     size = sum(p.stat().st_size for p in (tmp_path / "saved").iterdir())
     assert size < 20e6
@@ -79,34 +90,35 @@ def test_copies_give_the_same_bits_and_are_small(fitted, messages, probabilities
     saved = CLSGenClassifier.load(tmp_path / "saved")
     pickled = pickle.loads(pickle.dumps(fitted))
     release_memory()
-    assert (saved.predict_proba(texts) == probabilities).all()
-    assert (pickled.predict_proba(texts) == probabilities).all()
-    assert (fitted.predict_proba(texts) == probabilities).all()
+    assert (saved.predict_proba(asked) == bits).all()
+    assert (pickled.predict_proba(asked) == bits).all()
+    assert (fitted.predict_proba(asked) == bits).all()
 
 
-def test_another_process_gives_the_same_bits(fitted, messages, probabilities, tmp_path):
+def test_another_process_gives_the_same_bits(fitted, asked, bits, tmp_path):
     fitted.save(tmp_path / "saved")
     code = (
         "import sys, numpy as np\n"
         "from skclsgen import CLSGenClassifier\n"
         "from skclsgen.datasets import load_messages\n"
         "clf = CLSGenClassifier.load(sys.argv[1])\n"
-        "np.save(sys.argv[2], clf.predict_proba(load_messages().test.texts))\n"
+        "texts = load_messages().test.texts[: int(sys.argv[3])]\n"
+        "np.save(sys.argv[2], clf.predict_proba(texts))\n"
     )
     file = tmp_path / "proba.npy"
     subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "saved"), str(file)],
+        [sys.executable, "-c", code, str(tmp_path / "saved"), str(file), str(len(asked))],
         check=True,
         env={**os.environ},
     )
-    assert (np.load(file) == probabilities).all()
+    assert (np.load(file) == bits).all()
 
 
-def test_probabilities_do_not_depend_on_what_is_cached(fitted, messages, probabilities):
+def test_probabilities_do_not_depend_on_what_is_cached(fitted, asked, bits):
     fitted._network.live().base.trunk_cache.clear()
-    assert (fitted.predict_proba(messages.test.texts) == probabilities).all()
-    found = fitted.explain(messages.test.texts, max_new_tokens=1)
-    assert [e.proba for e in found] == probabilities.max(axis=1).tolist()
+    assert (fitted.predict_proba(asked) == bits).all()
+    found = fitted.explain(asked, max_new_tokens=1)
+    assert [e.proba for e in found] == bits.max(axis=1).tolist()
 
 
 def test_fits_do_not_depend_on_what_was_done_before():
@@ -184,8 +196,8 @@ def test_ten_fits_do_not_grow_memory():
         "trim = getattr(ctypes.CDLL(None), 'malloc_trim', int)\n"
         "clf = CLSGenClassifier(epochs=1, random_state=0)\n"
         "for _ in range(10):\n"
-        "    clf.fit(rows.texts[:32], rows.labels[:32], explanations=rows.explanations[:32])\n"
-        "    clf.predict_proba(rows.texts[:32])\n"
+        "    clf.fit(rows.texts[:16], rows.labels[:16], explanations=rows.explanations[:16])\n"
+        "    clf.predict_proba(rows.texts[:16])\n"
         "    gc.collect()\n"
         "    trim(0)\n"
         "    print(process.memory_info().rss)\n"

@@ -23,7 +23,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from test_classifier import BAD, GOOD
 
-from skclsgen import CLSGenClassifier
+from skclsgen import CLSGenClassifier, release_memory
 from skclsgen.replay import PASSAGES
 
 TEXTS = np.array([f"{t} {i}" for i, pair in enumerate(zip(GOOD, BAD, strict=True)) for t in pair])
@@ -75,6 +75,7 @@ def test_cross_val_predict(clf):
 
 def test_cross_val_reads_each_text_once(clf):
     """Folds share the frozen activations and the loaded model."""
+    release_memory()  # other tests may have read some
     cross_val_score(clf, TEXTS, Y, cv=5)
     cache = clf._family_lease().base.trunk_cache
     assert len(cache) == cache.misses == len(set(TEXTS))
@@ -85,6 +86,7 @@ def test_folds_with_explanations_read_only_the_first_test_fold_twice(clf):
 
     The passages that keep the language are read once for all folds.
     """
+    release_memory()
     reasons = [f"it says {text}" for text in TEXTS]
     cross_val_score(clf, TEXTS, Y, cv=4, params={"explanations": reasons})
     cache = clf._family_lease().base.trunk_cache
