@@ -15,6 +15,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from skclsgen import release_memory
 from skclsgen.datasets import load_messages
 
 if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):  # they share the cores
@@ -129,6 +130,12 @@ def cpu_is_automatic():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def new_session():
+    """Let no file of tests find what another has read, whatever their order."""
+    release_memory()
 
 
 @pytest.fixture(scope="session")
