@@ -1,8 +1,6 @@
-"""AdamW on a float32 master copy, and when to stop."""
+"""AdamW on a float32 master copy of low-precision parameters."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import nn
@@ -10,7 +8,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from .dual_head import DualHead
 
-__all__ = ["UP_RATE", "EarlyStopping", "MasterAdamW"]
+__all__ = ["UP_RATE", "MasterAdamW"]
 
 #: Gradients longer than this are scaled down to it.
 MAX_GRADIENT_NORM = 1.0
@@ -73,31 +71,3 @@ class MasterAdamW:
             vector_to_parameters(master.to(part[0].dtype, copy=True), part)
             for parameter in part:
                 parameter.grad = None
-
-
-class EarlyStopping:
-    """Stop when the validation loss has not improved for some epochs, and go back to the best."""
-
-    #: A smaller improvement does not count.
-    TOLERANCE = 1e-4
-
-    def __init__(self, patience: int) -> None:
-        self.patience = patience
-        self.best = math.inf
-        self.waited = 0
-        self._state: dict[str, torch.Tensor] | None = None
-
-    def should_stop(self, loss: float, net: DualHead) -> bool:
-        """Take note of an epoch's loss; True if training should end."""
-        if loss < self.best - self.TOLERANCE:
-            self.best, self.waited = loss, 0
-            self._state = net.trained_state()
-        else:
-            self.waited += 1
-        return self.waited >= self.patience
-
-    def restore_best(self, net: DualHead) -> None:
-        """Put the best epoch's parameters back, if epochs were compared at all."""
-        if self._state is not None:
-            net.load_trained_state(self._state)
-        net.eval()

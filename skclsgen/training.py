@@ -14,9 +14,10 @@ from tqdm.auto import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
 from .dual_head import DualHead
+from .early_stopping import EarlyStopping
 from .exceptions import TrainingDivergedError, TruncationWarning
 from .inputs import TrainingRows
-from .optimizer import EarlyStopping, MasterAdamW
+from .optimizer import MasterAdamW
 from .packing import Row
 from .prompt import PromptEncoder
 from .reading import trunk_states
@@ -190,7 +191,7 @@ def train(
     # From 0: the first step moves nothing but the means of gradients that AdamW divides by. Without
     # it, short fits of tiny models got worse.
     schedule = get_cosine_schedule_with_warmup(optimizer.adamw, round(WARMUP * steps), steps)
-    stopper = EarlyStopping(settings.n_iter_no_change)
+    stopping = EarlyStopping(settings.n_iter_no_change, net.trained_state)
     _fill_trunk_cache(net, [*examples, *validation], settings.verbose)
     replay = _replay(net, examples, settings)
     bar = tqdm(total=steps, desc="training", unit="batch", disable=settings.verbose < 1)
@@ -217,9 +218,11 @@ def train(
                 _check_finite(held_out, "validation loss", epoch, settings)
                 history.validation_loss.append(held_out)
                 bar.set_postfix(epoch=epoch + 1, loss=f"{loss:.3f}", validation=f"{held_out:.3f}")
-                if stopper.should_stop(held_out, net):
+                if stopping.should_stop(held_out):
                     break
-    stopper.restore_best(net)
+    if stopping.best_state is not None:
+        net.load_trained_state(stopping.best_state)
+    net.eval()
     return history
 
 

@@ -12,9 +12,9 @@ from sklearn.utils import get_tags
 
 from skclsgen import CLSGenClassifier, fitting, rationales, release_memory
 from skclsgen.backbone import BaseLease, load_base_model
+from skclsgen.early_stopping import EarlyStopping
 from skclsgen.exceptions import InvalidLabelsError, TrainingDivergedError, TruncationWarning
 from skclsgen.fitted import FittedNetwork
-from skclsgen.optimizer import EarlyStopping
 from skclsgen.training import History
 
 #: Two kinds of text that a tiny model tells apart in a second.
@@ -398,9 +398,9 @@ def test_scale_of_weights_does_not_matter(tiny):
 def test_early_stopping_stops_and_keeps_the_best_epoch(tiny, monkeypatch):
     states, should_stop = [], EarlyStopping.should_stop
 
-    def listen(self, loss, net):
-        states.append(net.trained_state())
-        return should_stop(self, loss, net)
+    def listen(self, loss):
+        states.append(self._state())
+        return should_stop(self, loss)
 
     monkeypatch.setattr(EarlyStopping, "should_stop", listen)
     rng = np.random.default_rng(0)

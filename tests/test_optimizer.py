@@ -4,7 +4,7 @@ import pytest
 import torch
 from test_training import make
 
-from skclsgen.optimizer import UP_RATE, EarlyStopping, MasterAdamW
+from skclsgen.optimizer import UP_RATE, MasterAdamW
 
 
 def step(optimizer, gradient):
@@ -74,12 +74,3 @@ def test_a_parameter_without_gradient_stays(tiny):
     optimizer.step()
     changed = {n for n, t in net.trained_state().items() if not torch.equal(t, before[n])}
     assert changed == {"head.weight"}
-
-
-def test_early_stopping_counts_epochs_without_improvement(tiny):
-    net = make(tiny)
-    stopper = EarlyStopping(patience=2)
-    assert [stopper.should_stop(x, net) for x in (1.0, 0.8, 0.9, 0.7, 0.7, 0.71)] == [
-        False, False, False, False, False, True,
-    ]  # fmt: skip
-    assert stopper.best == 0.7

@@ -13,6 +13,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..devices import resolve_device
+from ..early_stopping import EarlyStopping
 from ..exceptions import TrainingDivergedError
 from ..labels import check_class_labels
 from ..parameters import Bound, check_number
@@ -23,9 +24,6 @@ from .network_classifier import NetworkClassifier
 from .regression import WORD_PATTERN
 
 __all__ = ["SentenceCNN"]
-
-#: A smaller improvement of the held-out loss, in nats, does not count.
-TOLERANCE = 1e-4
 
 BOUNDS = {
     "embedding_width": Bound(1, whole=True),
@@ -221,7 +219,10 @@ class SentenceCNN(NetworkClassifier):
         """Fit in place; return the losses per epoch, in nats."""
         optimizer = torch.optim.AdamW(network.parameters(), lr=self.learning_rate)
         history: dict[str, list[float]] = {"loss": []}
-        best, best_state, waited = math.inf, None, 0
+        stopping = EarlyStopping(
+            self.n_iter_no_change,
+            lambda: {name: own.clone() for name, own in network.state_dict().items()},
+        )
         with tqdm(total=self.epochs, desc="training", disable=self.verbose < 1) as bar:
             for epoch in range(self.epochs):
                 loss = self._epoch(network, optimizer, ids, labels, rng.permutation(training))
@@ -239,14 +240,10 @@ class SentenceCNN(NetworkClassifier):
                     nn.functional.cross_entropy(logits, torch.from_numpy(labels[held_out]))
                 )
                 history.setdefault("validation_loss", []).append(found)
-                waited += 1
-                if found < best - TOLERANCE:
-                    best, waited = found, 0
-                    best_state = {k: v.clone() for k, v in network.state_dict().items()}
-                if waited >= self.n_iter_no_change:
+                if stopping.should_stop(found):
                     break
-        if best_state is not None:
-            network.load_state_dict(best_state)
+        if stopping.best_state is not None:
+            network.load_state_dict(stopping.best_state)
         return history
 
     def _epoch(
