@@ -72,10 +72,12 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
         Weight of a penalty that keeps the base model's language while the model learns to write:
         the divergence from the base model on short passages that the base model wrote. 0 switches
         it off.
-    rationales : {"self", None} or callable, default="self"
+    rationales : {"self", "explain", None} or callable, default="self"
         Where explanations come from when ``fit`` is given none. With ``"self"`` the base model
-        writes them from the text and its true label. What it writes are quotations: usable reasons
-        where single words show the label, poor ones where two texts must be compared. A callable,
+        quotes what shows the text's true label: usable reasons where single words show it, poor
+        ones where two texts must be compared. With ``"explain"`` it explains the true label in its
+        own words, as it would before any training, and what it says without repeating itself is
+        learnt: fluent, closer to its own language, and no better informed than it is. A callable,
         such as one that asks a larger model, is given the training texts and the words of their
         labels, two lists, and returns a string or None for each. It is asked in every fit, those of
         folds too, and nothing it wrote is kept: to ask once, pass what it wrote as
@@ -145,10 +147,10 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
         Epochs run.
     rationale_report_ : dict
         Where the training explanations came from, and what became of them. ``source`` is
-        ``"caller"``, ``"self"``, ``"teacher"`` (a callable) or ``"none"``; it is ``"none"`` too if
-        ``epochs`` or ``explanation_weight`` is 0. ``classes`` has, for every label, the number of
-        ``rows``, the number of explanations ``kept``, and how many were ``dropped`` for which
-        reason.
+        ``"caller"``, ``"self"``, ``"explain"``, ``"teacher"`` (a callable) or ``"none"``; it is
+        ``"none"`` too if ``epochs`` or ``explanation_weight`` is 0. ``classes`` has, for every
+        label, the number of ``rows``, the number of explanations ``kept``, and how many were
+        ``dropped`` for which reason.
     temperature_ : float
         What logits are divided by: 1, until :meth:`calibrate` chooses another.
     base_model_ : dict
@@ -187,7 +189,7 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
         lora_dropout: float = 0.0,
         explanation_weight: float = 0.5,
         language_weight: float = 2.0,
-        rationales: Literal["self"] | Teacher | None = "self",
+        rationales: Literal["self", "explain"] | Teacher | None = "self",
         epochs: int = 2,
         learning_rate: float = 2e-4,
         weight_decay: float = 0.0,

@@ -149,10 +149,10 @@ def _reasons(
         return [None] * len(rows), _without_reasons(rows.labels, len(words))
     return choose_rationales(
         live.base,
+        live.encoder,
         rows,
         words,
         source=params.rationales,
-        max_length=live.encoder.max_length,
         max_new_tokens=network.task.max_new_tokens,
         memory=live.net.memory,
         verbose=params.verbose,

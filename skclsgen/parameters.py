@@ -15,6 +15,7 @@ from sklearn.utils import compute_sample_weight
 
 from .backbone import check_optional_dependencies
 from .devices import resolve_device, resolve_dtype
+from .rationales import SELF_WRITTEN
 from .text_inputs import check_texts
 
 if TYPE_CHECKING:
@@ -133,12 +134,12 @@ def check_flag(name: str, value: Any) -> None:
 
 def check_rationales(value: Any) -> None:
     """Raise ``ValueError`` unless ``value`` says where explanations come from."""
-    if value is None or callable(value) or (isinstance(value, str) and value == "self"):
+    if value is None or callable(value) or (isinstance(value, str) and value in SELF_WRITTEN):
         return
     found = f"={value!r}" if isinstance(value, str) else f" is a {type(value).__name__!r}, but"
     raise ValueError(
-        f"rationales{found} must be 'self', a callable or None; explanations that are there "
-        "already go to fit(explanations=...)."
+        f"rationales{found} must be 'self', 'explain', a callable or None; explanations that are "
+        "there already go to fit(explanations=...)."
     )
 
 

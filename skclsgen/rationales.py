@@ -1,10 +1,8 @@
 """Where training explanations come from when the caller has none, and which are kept.
 
-The base model is shown a text and asked for the words that show its label; its reply is opened for
-it with ``The text is labelled {label} because it says "``, so that it quotes. Self-generated text
-is close to the model's own distribution, so training on it also preserves its language. Every
-candidate, or what a teacher writes instead, passes a filter; what it drops is reported per class,
-and a dropped row keeps its classification loss.
+The base model writes them (:mod:`skclsgen.self_written`), or a teacher does. Every candidate
+passes a filter; what it drops is reported per class, and a dropped row keeps its classification
+loss.
 """
 
 from __future__ import annotations
@@ -16,33 +14,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tqdm.auto import tqdm
-
 from .backbone import BaseModel
-from .exceptions import FallbackWarning, InvalidTextError
-from .generation import batches_to_decode, decode, prefill_base
+from .exceptions import FallbackWarning
 from .inputs import TrainingRows, check_explanations
 from .memory import Memory
-from .packed_model import PackedModel
 from .prompt import PromptEncoder
-from .wording import is_unspaced, terms, without_last_word
+from .self_written import QUOTING, self_explanations, self_quotations
+from .wording import is_unspaced, ngrams, terms
 
 __all__ = [
     "REASONS",
+    "SELF_WRITTEN",
     "RationaleReport",
     "Teacher",
     "choose_rationales",
     "filter_rationale",
-    "quotation",
-    "self_rationales",
 ]
 
-INSTRUCTION = "Say which words of the text show its label."
-CUE = "The text is labelled"
-MARK = '"'
-OPENING = f" because it says {MARK}"
-#: What a quotation is made a sentence with; it names no label, not even one called "IT".
-QUOTING = f"It says {MARK}"
+#: How the base model writes explanations by itself: it quotes, or it explains.
+SELF_WRITTEN = ("self", "explain")
 
 #: Why a candidate was dropped, in the order of the checks.
 REASONS = ("empty", "repetitive", "other label", "ungrounded")
@@ -59,118 +49,32 @@ MIN_WORDS, MIN_DISTINCT, MIN_GROUNDED = 4, 0.5, 0.5
 #: says "it" or "us" does not name the label "IT" or "US".
 ACRONYM = 3
 
-#: Most rationales remembered per base model.
-REMEMBERED = 100_000
-
-
-def self_rationales(
-    base: BaseModel,
-    texts: Sequence[str],
-    labels: Sequence[int],
-    label_words: Sequence[str],
-    *,
-    max_length: int,
-    max_new_tokens: int,
-    memory: Memory | None = None,
-    verbose: int = 0,
-) -> list[str]:
-    """Have the base model explain each text's gold label.
-
-    Parameters
-    ----------
-    base : BaseModel
-        Writes the reasons; also remembers them, so that folds and repeated fits share them.
-    texts : sequence of str
-    labels : sequence of int
-        Index of each text's gold class.
-    label_words : sequence of str
-        Words of each class.
-    max_length, max_new_tokens : int
-        Longest prompt and longest reason, in tokens.
-    memory : Memory, optional
-        Where reasons are kept between sessions.
-    verbose : int, default=0
-        Show a progress bar from 1 up.
-
-    Returns
-    -------
-    list of str
-        One unfiltered candidate per text: the quotation as a sentence, or nothing.
-    """
-    try:
-        encoder = PromptEncoder(base.tokenizer, INSTRUCTION, label_words, max_length, cue=CUE)
-    except InvalidTextError as error:
-        raise InvalidTextError(
-            f"max_length={max_length} leaves no room for asking the base model for reasons; raise "
-            "it, pass explanations, or set rationales=None."
-        ) from error
-    because = encoder.plain_ids(OPENING)
-    # With what makes it a sentence, a quotation must fit into a reason, or its end is never learnt.
-    longest_quote = max(1, max_new_tokens - len(encoder.reason_ids(f"{QUOTING}{MARK}.")))
-    longest = max(map(len, encoder.label_ids)) + len(because)
-    room = base.context_length - longest_quote - longest
-    if room < max_length:  # these replies open with more than those that max_length leaves room for
-        encoder = PromptEncoder(
-            base.tokenizer, INSTRUCTION, label_words, room, cue=CUE, frame=encoder.frame
-        )
-    prompts = encoder.encode(texts, warn=False)  # what is trained on them will tell
-    openings = [[*encoder.label_ids[label], *because] for label in labels]
-    written = base.rationales
-    prefix = tuple(encoder.prefix_ids)
-    keys = [
-        ((*prefix, *prompt), tuple(opening), longest_quote)
-        for prompt, opening in zip(prompts, openings, strict=True)
-    ]
-    if memory is not None:
-        kept = {key: memory.reason(key) for key in keys if key not in written}
-        written |= {key: reason for key, reason in kept.items() if reason is not None}
-    todo = list({key: row for row, key in enumerate(keys) if key not in written}.values())
-    if todo:
-        model = PackedModel(base, prefix)
-        # What follows the closing mark would be thrown away.
-        closing = {i for token, i in base.tokenizer.get_vocab().items() if MARK in token}
-        ends = base.stop_ids | closing
-        with tqdm(total=len(todo), desc="rationales", unit="text", disable=verbose < 1) as bar:
-            extra_tokens = len(prefix) + longest_quote
-            for batch in batches_to_decode([prompts[row] for row in todo], extra_tokens):
-                rows = [todo[i] for i in batch]
-                replies = decode(
-                    model.lm,
-                    prefill_base(model, [prompts[row] for row in rows]),
-                    [openings[row] for row in rows],
-                    longest_quote,
-                    ends,
-                    bar.update,
-                )
-                for row, reply in zip(rows, replies, strict=True):
-                    said = encoder.words(reply)
-                    if reply[-1] not in ends:  # its last word may be half a word
-                        said = without_last_word(said)
-                    written[keys[row]] = quotation(said)
-                    if memory is not None:
-                        memory.keep_reason(keys[row], written[keys[row]])
-    candidates = [written[key] for key in keys]
-    while len(written) > REMEMBERED:
-        written.pop(next(iter(written)))
-    return candidates
-
-
-def quotation(reply: str) -> str:
-    """Return what the model quoted, up to the closing mark, as a sentence.
-
-    Examples
-    --------
-    >>> quotation('no power since noon" and it sounds')
-    'It says "no power since noon".'
-    """
-    quote = reply.split(MARK)[0].strip().rstrip(".")
-    return f"{QUOTING}{quote}{MARK}." if quote else ""
+#: Of explanations in the base model's own words, the largest share of three words in a row that
+#: have come before: it writes greedily, repeats itself, and a model that learns it does so more.
+MAX_REPEATED = 0.05
 
 
 def filter_rationale(
-    candidate: str | None, text: str, label: int, label_words: Sequence[str]
+    candidate: str | None,
+    text: str,
+    label: int,
+    label_words: Sequence[str],
+    max_repeated: float = 1.0,
 ) -> str | None:
     """Return why a candidate must be dropped (one of :data:`REASONS`), or ``None`` to keep it.
+
+    Parameters
+    ----------
+    candidate : str or None
+        A reason.
+    text : str
+        What it is about.
+    label : int
+        Index of the text's gold class.
+    label_words : sequence of str
+        Words of each class.
+    max_repeated : float, default=1.0
+        Largest share of three words in a row that have come before.
 
     Examples
     --------
@@ -182,7 +86,9 @@ def filter_rationale(
     said = terms(candidate or "")
     if len(said) < MIN_WORDS:
         return "empty"
-    if len(set(said)) < MIN_DISTINCT * len(said):
+    threes = ngrams(said, 3)
+    repeated = len(threes) - len(set(threes))
+    if len(set(said)) < MIN_DISTINCT * len(said) or repeated > max_repeated * len(threes):
         return "repetitive"
     # Words around a quotation are not the reason's own.
     reason, own = (candidate or "").removeprefix(QUOTING), set(terms(label_words[label]))
@@ -211,8 +117,8 @@ class RationaleReport:
 
     Attributes
     ----------
-    source : {"caller", "self", "teacher", "none"}
-        Who wrote them.
+    source : {"caller", "self", "explain", "teacher", "none"}
+        Who wrote them; the base model if it is the value of ``rationales``.
     classes : list of dict
         For each class its number of ``rows``, how many are ``kept``, and ``dropped``: a count
         per reason.
@@ -224,11 +130,11 @@ class RationaleReport:
 
 def choose_rationales(
     base: BaseModel,
+    encoder: PromptEncoder,
     rows: TrainingRows,
     label_words: Sequence[str],
     *,
-    source: Literal["self"] | Teacher | None,
-    max_length: int,
+    source: Literal["self", "explain"] | Teacher | None,
     max_new_tokens: int,
     memory: Memory | None = None,
     verbose: int = 0,
@@ -239,14 +145,16 @@ def choose_rationales(
     ----------
     base : BaseModel
         Writes the reasons if the caller gave none.
+    encoder : PromptEncoder
+        Of the prompts that are trained on.
     rows : TrainingRows
         Texts, labels and the caller's explanations.
     label_words : sequence of str
         Words of each class.
-    source : {"self", None} or callable
+    source : {"self", "explain", None} or callable
         Where explanations come from if the caller gave none; a callable is a teacher.
-    max_length, max_new_tokens, memory, verbose
-        As for :func:`self_rationales`.
+    max_new_tokens, memory, verbose
+        As for :func:`~skclsgen.self_written.self_quotations`.
 
     Raises
     ------
@@ -259,24 +167,28 @@ def choose_rationales(
         dropped = ["not given" if reason is None else None for reason in reasons]
     else:
         candidates: Sequence[str | None]
+        given: dict[str, Any] = {
+            "max_new_tokens": max_new_tokens,
+            "memory": memory,
+            "verbose": verbose,
+        }
+        labels = rows.labels.tolist()
         if callable(source):
             name = "teacher"
             candidates = _taught(source, rows, label_words)
+        elif source == "explain":
+            name = source
+            candidates = self_explanations(base, encoder, rows.texts, labels, **given)
         else:
-            name = "self"
-            candidates = self_rationales(
-                base,
-                rows.texts,
-                rows.labels.tolist(),
-                label_words,
-                max_length=max_length,
-                max_new_tokens=max_new_tokens,
-                memory=memory,
-                verbose=verbose,
+            name = source
+            longest = encoder.max_length
+            candidates = self_quotations(
+                base, rows.texts, labels, label_words, max_length=longest, **given
             )
+        most = MAX_REPEATED if source == "explain" else 1.0
         dropped = [
-            filter_rationale(candidate, text, label, label_words)
-            for candidate, text, label in zip(candidates, rows.texts, rows.labels, strict=True)
+            filter_rationale(candidate, text, label, label_words, most)
+            for candidate, text, label in zip(candidates, rows.texts, labels, strict=True)
         ]
         reasons = [c if d is None else None for c, d in zip(candidates, dropped, strict=True)]
         if callable(source):

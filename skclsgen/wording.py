@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import regex  # its \w, unlike the standard library's, knows vowel signs, and it knows scripts
 
-__all__ = ["is_unspaced", "terms", "without_last_word", "words"]
+__all__ = ["is_unspaced", "ngrams", "terms", "whole_sentences", "without_last_word", "words"]
 
 # Hyphens and apostrophes bind: "non-toxic" does not name the label "toxic".
 #: Apostrophes and hyphens as ASCII has them.
@@ -21,6 +22,11 @@ _UNSPACED = (
 #: The last word where no space stands in front of it: a pair of characters. Hangul has spaces.
 _LAST_PAIR = regex.compile(rf"(?:(?!\p{{Hangul}}){_UNSPACED}){{1,2}}\W*$")
 _CHARACTER = regex.compile(_UNSPACED)
+#: All up to the last mark that ends a sentence, with what closes behind it; a point within a number
+#: or a name ends none.
+_SENTENCES = regex.compile(
+    r".*(?:[.!?\u061f\u06d4\u0964](?=[\p{Pe}\p{Pf}\"']*(?:\s|$))|[\u3002\uff01\uff1f])[\p{Pe}\p{Pf}\"']*"
+)
 _RUN = regex.compile(rf"(?:{_UNSPACED})+|(?:(?!{_UNSPACED}).)+")
 
 
@@ -73,6 +79,29 @@ def without_last_word(text: str) -> str:
     """
     found = _LAST_PAIR.search(text)
     return (text[: found.start()] if found else text.rpartition(" ")[0]) or text
+
+
+def whole_sentences(text: str) -> str:
+    """Return a text on one line without the sentence at its end that is not whole.
+
+    Examples
+    --------
+    >>> whole_sentences("It costs 3.5 pounds. The order was"), whole_sentences("The order was")
+    ('It costs 3.5 pounds.', '')
+    """
+    found = _SENTENCES.match(text)
+    return found.group() if found else ""
+
+
+def ngrams(said: Sequence[str], n: int) -> list[tuple[str, ...]]:
+    """Return every n words that follow one another.
+
+    Examples
+    --------
+    >>> ngrams(["a", "b", "c"], 2)
+    [('a', 'b'), ('b', 'c')]
+    """
+    return [tuple(said[i : i + n]) for i in range(len(said) - n + 1)]
 
 
 def is_unspaced(term: str) -> bool:

@@ -10,7 +10,7 @@ import torch
 from sklearn.base import clone
 from sklearn.utils import get_tags
 
-from skclsgen import CLSGenClassifier, fitting, rationales, release_memory
+from skclsgen import CLSGenClassifier, fitting, rationales, release_memory, self_written
 from skclsgen.backbone import BaseLease, load_base_model
 from skclsgen.early_stopping import EarlyStopping
 from skclsgen.exceptions import InvalidLabelsError, TrainingDivergedError, TruncationWarning
@@ -512,7 +512,7 @@ def test_self_rationales_are_used_by_default_and_written_once(tiny, monkeypatch)
         return [words] * len(openings)
 
     base = load_base_model(tiny)
-    monkeypatch.setattr(rationales, "decode", say)
+    monkeypatch.setattr(self_written, "decode", say)
     monkeypatch.setattr(rationales, "MIN_GROUNDED", 0.0)
     clf = CLSGenClassifier(tiny, **{**EASY, "rationales": "self", "epochs": 1})
     clf.fit(TEXTS, alternate("a", "b"))
@@ -537,21 +537,23 @@ def test_reasons_that_count_nothing_are_not_written(tiny, monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("a rationale was asked for")
 
-    monkeypatch.setattr("skclsgen.rationales.self_rationales", fail)
+    monkeypatch.setattr(self_written, "decode", fail)
     y = alternate("a", "b")
-    CLSGenClassifier(tiny, **{**EASY, "rationales": "self", "explanation_weight": 0}).fit(TEXTS, y)
-    CLSGenClassifier(tiny, **{**EASY, "rationales": "self", "epochs": 0}).fit(TEXTS, y)
+    for own in ("self", "explain"):
+        given = {**EASY, "rationales": own}
+        CLSGenClassifier(tiny, **{**given, "explanation_weight": 0}).fit(TEXTS, y)
+        CLSGenClassifier(tiny, **{**given, "epochs": 0}).fit(TEXTS, y)
 
 
 def test_held_out_rows_need_no_reasons(tiny, monkeypatch):
     seen = []
-    write = rationales.self_rationales
+    write = rationales.self_quotations
 
     def spy(base, texts, *args, **options):
         seen.append(len(texts))
         return write(base, texts, *args, **options)
 
-    monkeypatch.setattr(rationales, "self_rationales", spy)
+    monkeypatch.setattr(rationales, "self_quotations", spy)
     clf = CLSGenClassifier(
         tiny, **{**EASY, "rationales": "self"}, early_stopping=True, max_new_tokens=4
     )

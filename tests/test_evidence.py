@@ -15,7 +15,7 @@ from conftest import build_model
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from skclsgen import prompt, rationales
+from skclsgen import prompt, self_written
 from skclsgen.baselines import LinearProbe, questions
 from skclsgen.benchmark.__main__ import main
 from skclsgen.benchmark.evidence import before_after, cohorts, command, prompts, run
@@ -59,7 +59,8 @@ def test_quick_form_runs_every_arm_and_goes_on_where_it_stopped(tiny, tmp_path, 
     alone = (test for name, test in measures.items() if not name.endswith("at_equal_length"))
     assert all(test["people"] is not None for test in alone)
     assert set(found["language"]) == {"0", "1"}
-    assert set(found["self_written"]["language"]) == {"0"}
+    for own in ("self_written", "self_explained"):
+        assert set(found[own]["language"]) == {"0"}
     assert found["reported_by"]["versions"]["torch"]
     assert len(found["runs"]) == len({(run["arm"], run["seed"]) for run in found["runs"]})
     assert {run["arm"] for run in found["runs"]} == set(ARMS)
@@ -74,7 +75,8 @@ def test_quick_form_runs_every_arm_and_goes_on_where_it_stopped(tiny, tmp_path, 
     assert [text.count(title) for title in ("24 rows to learn from", *slow)] == [4, 2, 2]
     assert "<table>" in (report / "messages.html").read_text()
     pictures = {file.name: file.stat().st_size for file in report.glob("*.png")}
-    kinds = ("auroc", "roc", "reliability", "explanations", "explanations-joint_self")
+    written = ("explanations", "explanations-joint_self", "explanations-joint_explain")
+    kinds = ("auroc", "roc", "reliability", *written)
     assert set(pictures) == {f"messages-{kind}.png" for kind in kinds}
     assert min(pictures.values()) > 5_000
 
@@ -295,7 +297,7 @@ def test_the_official_split_is_the_files_own(public_rows):
     ("module", "name"),
     [
         (prompt, "ANSWER_CUE"),
-        (rationales, "OPENING"),
+        (self_written, "OPENING"),
         (questions, "P_TRUE"),
         (questions, "CONTENT_FREE"),
         (prompts, "OBSERVER"),

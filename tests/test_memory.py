@@ -10,7 +10,7 @@ from safetensors.torch import save
 from sklearn.base import clone
 from test_classifier import BAD, GOOD
 
-from skclsgen import CLSGenClassifier, rationales, release_memory
+from skclsgen import CLSGenClassifier, release_memory, self_written
 from skclsgen.backbone import load_base_model
 from skclsgen.dual_head import DualHead
 from skclsgen.memory import weights_digest
@@ -37,7 +37,7 @@ def clf(tiny, tmp_path):
 def computed(monkeypatch):
     """How many texts were read, and how many reasons were written."""
     counts = {"read": 0, "written": 0}
-    read, write = DualHead.trunk_states, rationales.decode
+    read, write = DualHead.trunk_states, self_written.decode
 
     def trunk_states(net, rows):
         counts["read"] += len(rows)
@@ -48,7 +48,7 @@ def computed(monkeypatch):
         return write(lm, start, openings, *rest)
 
     monkeypatch.setattr(DualHead, "trunk_states", trunk_states)
-    monkeypatch.setattr(rationales, "decode", decode)
+    monkeypatch.setattr(self_written, "decode", decode)
     return counts
 
 

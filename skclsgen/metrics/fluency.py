@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..wording import terms, words
+from ..wording import ngrams, terms, words
 from .targets import check_several
 
-__all__ = ["distinct_n", "flesch_reading_ease", "fluency_scores", "ngrams", "repetition"]
+__all__ = ["distinct_n", "flesch_reading_ease", "fluency_scores", "repetition"]
 
 
 def repetition(text: str, n: int = 3, length: int | None = None) -> float:
@@ -171,14 +171,3 @@ def fluency_scores(
         "empty": float(np.mean([not own for own in lengths])),
     }
     return scores if ended is None else scores | {"ended": float(np.mean(ended))}
-
-
-def ngrams(said: Sequence[str], n: int) -> list[tuple[str, ...]]:
-    """Return every n words that follow one another.
-
-    Examples
-    --------
-    >>> ngrams(["a", "b", "c"], 2)
-    [('a', 'b'), ('b', 'c')]
-    """
-    return [tuple(said[i : i + n]) for i in range(len(said) - n + 1)]

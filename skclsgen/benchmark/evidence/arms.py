@@ -37,12 +37,13 @@ from ..usual import UsualClassifier
 from .cohorts import ALONE
 from .settings import EvidenceSettings
 
-__all__ = ["ARMS", "JOINT", "PAIRS_PER_TEXT", "SELF", "Arm"]
+__all__ = ["ARMS", "EXPLAIN", "JOINT", "PAIRS_PER_TEXT", "SELF", "Arm"]
 
 #: The arm that all others are compared with.
 JOINT = "joint"
-#: The same, with nobody's reasons to learn from but those that its base model writes.
-SELF = "joint_self"
+#: The same, with nobody's reasons to learn from but those that its base model writes: quotations,
+#: or explanations in its own words.
+SELF, EXPLAIN = "joint_self", "joint_explain"
 #: Of SetFit, a quarter of its default: its time grows with them.
 PAIRS_PER_TEXT = 5
 
@@ -142,6 +143,13 @@ ARMS: dict[str, Arm] = {
     ),
     SELF: Arm(
         "Joint, self-written reasons", _ours(CLSGenClassifier), "tuned", once=True, writes=True
+    ),
+    EXPLAIN: Arm(
+        "Joint, its base model's explanations",
+        _ours(CLSGenClassifier, rationales="explain"),
+        "tuned",
+        once=True,
+        writes=True,
     ),
     "classification": Arm("Classification-only LoRA", _ours(classification_only), "tuned"),
     # As it is usually done: nothing holds its language.

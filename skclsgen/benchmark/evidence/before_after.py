@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...metrics import distinct_n, holm, non_inferior, permutation_test, repetition
-from ...metrics.fluency import ngrams
-from ...wording import terms
+from ...wording import ngrams, terms
 from .writing import BASE, JOINT_WRITER, PEOPLE, ROW_MEASURES
 
 __all__ = ["LANGUAGE_MARGIN", "language_test", "writing_tests"]

@@ -12,7 +12,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from ..measure import environment, save_json
-from .arms import ARMS, JOINT, SELF
+from .arms import ARMS, EXPLAIN, JOINT, SELF
 from .before_after import language_test
 from .cohorts import CROSS_VALIDATED, DATASETS, Cohort, load_cohort
 from .report import Evidence, write_report
@@ -212,6 +212,7 @@ def _as_json(evidence: Evidence) -> dict[str, Any]:
         "comparisons": [place | entry for entry in evidence.comparisons],
         **_writing_as_json(evidence, JOINT),
         "self_written": _writing_as_json(evidence, SELF),
+        "self_explained": _writing_as_json(evidence, EXPLAIN),
     }
     return without_nan(found)
 

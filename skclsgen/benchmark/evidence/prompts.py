@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import astuple
 
-from ... import prompt, rationales
+from ... import prompt, self_written
 from ...baselines import questions
 
 __all__ = ["OBSERVER", "prompts_digest"]
@@ -28,7 +28,12 @@ def prompts_digest() -> str:
     labels = ["a", "b"]
     worded = [
         [prompt.default_instruction(labels), prompt.ANSWER_CUE, prompt.LABEL_END],
-        [rationales.INSTRUCTION, rationales.CUE, rationales.OPENING, rationales.quotation('a"')],
+        [
+            self_written.INSTRUCTION,
+            self_written.CUE,
+            self_written.OPENING,
+            self_written.quotation('a"'),
+        ],
         *map(
             astuple,
             [

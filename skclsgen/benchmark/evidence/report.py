@@ -15,7 +15,7 @@ from markdown import markdown
 from ...disk_store import replace_file
 from ..usual import LEARNING_RATE
 from .aims import Aim, judge_aims
-from .arms import ARMS, JOINT, PAIRS_PER_TEXT, SELF
+from .arms import ARMS, JOINT, PAIRS_PER_TEXT
 from .before_after import writing_tests
 from .cohorts import ALONE, CROSS_VALIDATED, FOLDS, Cohort
 from .plots import draw_forest, draw_reliability, draw_roc
@@ -26,6 +26,8 @@ from .writing_pages import writing_sections
 
 __all__ = ["Evidence", "write_report"]
 
+#: Arms whose words are judged.
+WRITERS = [name for name, arm in ARMS.items() if arm.writes]
 STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:84em;margin:2em auto;padding:0 1em}"
     "table{border-collapse:collapse;font-size:13px;display:block;overflow-x:auto}"
@@ -67,7 +69,7 @@ class Evidence:
         """Explanations before and after tuning, by arm, where the first seed is there."""
         return {
             arm: writing_tests(writing[0], self.cohort.test.groups)
-            for arm in (JOINT, SELF)
+            for arm in WRITERS
             if 0 in (writing := self.writing(arm))
         }
 
@@ -105,8 +107,7 @@ def write_report(evidence: Evidence, folder: Path) -> Path:
             _score_table(evidence),
             "## Comparisons with the joint model",
             _comparison_table(evidence),
-            *_writing(evidence, folder, JOINT),
-            *_writing(evidence, folder, SELF),
+            *(part for arm in WRITERS for part in _writing(evidence, folder, arm)),
             "## Manifest",
             _manifest(evidence),
         ]

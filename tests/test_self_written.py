@@ -1,0 +1,167 @@
+"""What the base model writes by itself: quotations, and explanations of its own."""
+
+import warnings
+
+import pytest
+from conftest import build_model
+
+from skclsgen import CLSGenClassifier, fitting, rationales, release_memory, self_written
+from skclsgen.backbone import load_base_model
+from skclsgen.datasets import load_messages
+from skclsgen.exceptions import InvalidTextError, TruncationWarning
+from skclsgen.prompt import PromptEncoder
+from skclsgen.rationales import MAX_REPEATED, filter_rationale
+from skclsgen.self_written import quotation, self_quotations
+from skclsgen.wording import whole_sentences, words
+
+WORDS = ["escalate", "routine"]
+
+
+def test_no_room_to_ask_for_reasons_is_told_apart_from_no_room_for_texts(tiny, data):
+    clf = CLSGenClassifier(tiny, epochs=1, instruction="Spam?", max_length=52, random_state=0)
+    with pytest.raises(InvalidTextError, match="max_length=52 leaves no room for asking the base"):
+        clf.fit(data[0][:4], ["a", "b"] * 2)
+    clf.set_params(rationales=None).fit(data[0][:4], ["a", "b"] * 2)
+
+
+@pytest.mark.parametrize(
+    ("reply", "sentence"),
+    [
+        ('the door is stuck." and so', 'It says "the door is stuck".'),
+        ("the door is", 'It says "the door is".'),
+        ('" is quoted', ""),
+        ("", ""),
+    ],
+)
+def test_quotation(reply, sentence):
+    assert quotation(reply) == sentence
+
+
+def test_reasons_for_long_texts_stay_within_the_context(tmp_path, data, monkeypatch):
+    """GPT-2 has no positions beyond; its tiny vocabulary makes long openings."""
+    base, used = load_base_model(build_model(tmp_path, "gpt2")), []
+
+    def noted(lm, start, openings, limits, *rest):
+        rows = zip(start.lengths.tolist(), openings, limits, strict=True)
+        used.append(max(length + len(opening) + limit for length, opening, limit in rows))
+        return decode(lm, start, openings, limits, *rest)
+
+    decode = self_written.decode
+    monkeypatch.setattr(self_written, "decode", noted)
+    texts = [" ".join(data[0][:9]), data[0][0]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TruncationWarning)  # what is trained on them will tell
+        self_quotations(base, texts, [0, 1], WORDS, max_length=500, max_new_tokens=24)
+    assert used == [base.context_length]
+
+
+def test_written_reasons_are_learnt_whole(tiny, data, monkeypatch):
+    """A quotation that never ends is cut at a word, and its closing mark and end are learnt."""
+    base, said = load_base_model(tiny), "the power has been out since last night and the door"
+    ids = base.tokenizer.encode(said + " ")
+
+    def endless(lm, start, openings, limits, *rest):
+        return [(ids * limit)[:limit] for limit in limits]
+
+    monkeypatch.setattr(self_written, "decode", endless)
+    given = {"max_length": 400, "max_new_tokens": 32}
+    (reason,) = self_quotations(base, data[0][:1], [0], WORDS, **given)
+    assert reason.startswith('It says "the power')
+    assert reason.endswith('".')
+    assert set(words(reason)) <= {"it", "says", *words(said)}
+    encoder = PromptEncoder(base.tokenizer, "Decide.", WORDS, 400)
+    assert not encoder.is_cut(encoder.continuation(0, reason, 32))
+
+
+@pytest.mark.real
+def test_reasons_end_at_the_closing_mark_and_lose_nothing(monkeypatch):
+    """Written to the full length, the same quotations would come out."""
+    texts = ["Smoke is coming out of the charger!", "Thanks, the parcel has arrived."]
+    base, decode, spoken = load_base_model(), self_written.decode, []
+
+    def write(stop_early):
+        def patched(lm, start, openings, new, stops, *rest):
+            spoken.append(decode(lm, start, openings, new, stops if stop_early else base.stop_ids))
+            return spoken[-1]
+
+        monkeypatch.setattr(self_written, "decode", patched)
+        base.rationales.clear()
+        return self_quotations(
+            base, texts, [0, 1], ["urgent", "routine"], max_length=500, max_new_tokens=48
+        )
+
+    assert write(stop_early=True) == write(stop_early=False)
+    early, late = ([len(reply) for reply in replies] for replies in spoken)
+    assert sum(early) < sum(late)
+
+
+def kept_of(explanations, texts, labels, label_words):
+    """What passes the filter of what a model says before any training, in whole sentences."""
+    said = [e.text if e.complete else whole_sentences(e.text) for e in explanations]
+    return [
+        None if filter_rationale(reason, text, label, label_words, MAX_REPEATED) else reason
+        for reason, text, label in zip(said, texts, labels, strict=True)
+    ]
+
+
+def test_explaining_says_what_the_untrained_classifier_says(tiny, data, monkeypatch, tmp_path):
+    """Also from the memory, where quotations of the same texts are kept apart."""
+    texts, y = list(data[0][:6]), ["b", "a"] * 3
+    given = {"lora_r": 2, "dtype": "float32", "max_new_tokens": 9, "random_state": 0}
+    untrained = CLSGenClassifier(tiny, epochs=0, **given).fit(texts, y)
+    learnt, candidates = [], []
+
+    def keep(candidate, text, label, label_words, max_repeated):
+        candidates.append((candidate, max_repeated))
+        return None if candidate else "empty"
+
+    def learn(encoder, rows, reasons, longest):
+        learnt.append(reasons)
+        return make_examples(encoder, rows, reasons, longest)
+
+    make_examples = fitting.make_examples
+    monkeypatch.setattr(fitting, "make_examples", learn)
+    monkeypatch.setattr(rationales, "filter_rationale", keep)
+    monkeypatch.setattr(self_written, "whole_sentences", str.upper)
+    clf = CLSGenClassifier(tiny, epochs=1, rationales="explain", memory=tmp_path, **given)
+    clf.fit(texts, y)
+    found = untrained.explain(texts, labels=y)
+    said = [e.text if e.complete else e.text.upper() for e in found]
+    assert any(said)
+    assert candidates == [(reason, MAX_REPEATED) for reason in said]
+    assert learnt[0] == [reason or None for reason in said]
+    assert clf.rationale_report_["source"] == "explain"
+    clf.set_params(rationales="self").fit(texts, y)
+    assert candidates[6:] != candidates[:6]
+    release_memory()
+    monkeypatch.setattr(self_written, "decode", None)  # nothing is written again
+    clf.set_params(rationales="explain").fit(texts, y)
+    assert candidates[12:] == candidates[:6]
+
+
+def test_explanations_stay_within_the_context(tmp_path, data):
+    """GPT-2 has no positions beyond."""
+    model = build_model(tmp_path, "gpt2")
+    texts = [" ".join([*data[0][:9], *data[0][:9]]), data[0][0]]
+    clf = CLSGenClassifier(model, epochs=1, rationales="explain", max_new_tokens=64, lora_r=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncationWarning)
+        clf.fit(texts * 2, ["a", "b"] * 2)
+    assert clf.rationale_report_["source"] == "explain"
+
+
+@pytest.mark.real
+def test_the_real_model_explains_and_learns_to():
+    rows = load_messages().train
+    texts, y = rows.texts[:24], rows.labels[:24]
+    given = {"max_new_tokens": 40, "random_state": 0}
+    untrained = CLSGenClassifier(epochs=0, **given).fit(texts, y)
+    clf = CLSGenClassifier(epochs=1, rationales="explain", **given).fit(texts, y)
+    label_words = clf.classes_.tolist()
+    kept = kept_of(
+        untrained.explain(texts, labels=y), texts, map(label_words.index, y), label_words
+    )
+    report = clf.rationale_report_
+    assert sum(own["kept"] for own in report["classes"].values()) == len(texts) - kept.count(None)
+    assert len(clf.history_["explanation_loss"]) == 1
+    assert len(texts) > kept.count(None)
