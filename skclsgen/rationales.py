@@ -20,7 +20,7 @@ from .inputs import TrainingRows, check_explanations
 from .memory import Memory
 from .prompt import PromptEncoder
 from .self_written import QUOTING, self_explanations, self_quotations
-from .wording import is_unspaced, ngrams, terms
+from .wording import is_unspaced, terms
 
 __all__ = [
     "REASONS",
@@ -49,32 +49,11 @@ MIN_WORDS, MIN_DISTINCT, MIN_GROUNDED = 4, 0.5, 0.5
 #: says "it" or "us" does not name the label "IT" or "US".
 ACRONYM = 3
 
-#: Of explanations in the base model's own words, the largest share of three words in a row that
-#: have come before: it writes greedily, repeats itself, and a model that learns it does so more.
-MAX_REPEATED = 0.05
-
 
 def filter_rationale(
-    candidate: str | None,
-    text: str,
-    label: int,
-    label_words: Sequence[str],
-    max_repeated: float = 1.0,
+    candidate: str | None, text: str, label: int, label_words: Sequence[str]
 ) -> str | None:
     """Return why a candidate must be dropped (one of :data:`REASONS`), or ``None`` to keep it.
-
-    Parameters
-    ----------
-    candidate : str or None
-        A reason.
-    text : str
-        What it is about.
-    label : int
-        Index of the text's gold class.
-    label_words : sequence of str
-        Words of each class.
-    max_repeated : float, default=1.0
-        Largest share of three words in a row that have come before.
 
     Examples
     --------
@@ -86,9 +65,7 @@ def filter_rationale(
     said = terms(candidate or "")
     if len(said) < MIN_WORDS:
         return "empty"
-    threes = ngrams(said, 3)
-    repeated = len(threes) - len(set(threes))
-    if len(set(said)) < MIN_DISTINCT * len(said) or repeated > max_repeated * len(threes):
+    if len(set(said)) < MIN_DISTINCT * len(said):
         return "repetitive"
     # Words around a quotation are not the reason's own.
     reason, own = (candidate or "").removeprefix(QUOTING), set(terms(label_words[label]))
@@ -185,9 +162,8 @@ def choose_rationales(
             candidates = self_quotations(
                 base, rows.texts, labels, label_words, max_length=longest, **given
             )
-        most = MAX_REPEATED if source == "explain" else 1.0
         dropped = [
-            filter_rationale(candidate, text, label, label_words, most)
+            filter_rationale(candidate, text, label, label_words)
             for candidate, text, label in zip(candidates, rows.texts, labels, strict=True)
         ]
         reasons = [c if d is None else None for c, d in zip(candidates, dropped, strict=True)]

@@ -26,14 +26,6 @@ def test_filter(candidate, reason):
     assert filter_rationale(candidate, "Smoke is rising, help!", 0, WORDS) == reason
 
 
-def test_three_words_that_come_again_are_counted_where_that_is_asked_for():
-    said = "The smoke is rising, and the smoke is rising near the door and window."  # 2 of 12
-    given = (said, "Smoke is rising near the door and the window!", 0, WORDS)
-    assert filter_rationale(*given) is None
-    assert filter_rationale(*given, max_repeated=0.2) is None
-    assert filter_rationale(*given, max_repeated=0.1) == "repetitive"
-
-
 def test_a_quotation_of_short_words_is_grounded_by_them():
     quoted = 'It says "it is not ok".'
     assert filter_rationale(quoted, "No, it is not ok!", 0, WORDS) is None

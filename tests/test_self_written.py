@@ -10,7 +10,7 @@ from skclsgen.backbone import load_base_model
 from skclsgen.datasets import load_messages
 from skclsgen.exceptions import InvalidTextError, TruncationWarning
 from skclsgen.prompt import PromptEncoder
-from skclsgen.rationales import MAX_REPEATED, filter_rationale
+from skclsgen.rationales import filter_rationale
 from skclsgen.self_written import quotation, self_quotations
 from skclsgen.wording import whole_sentences, words
 
@@ -99,7 +99,7 @@ def kept_of(explanations, texts, labels, label_words):
     """What passes the filter of what a model says before any training, in whole sentences."""
     said = [e.text if e.complete else whole_sentences(e.text) for e in explanations]
     return [
-        None if filter_rationale(reason, text, label, label_words, MAX_REPEATED) else reason
+        None if filter_rationale(reason, text, label, label_words) else reason
         for reason, text, label in zip(said, texts, labels, strict=True)
     ]
 
@@ -111,8 +111,8 @@ def test_explaining_says_what_the_untrained_classifier_says(tiny, data, monkeypa
     untrained = CLSGenClassifier(tiny, epochs=0, **given).fit(texts, y)
     learnt, candidates = [], []
 
-    def keep(candidate, text, label, label_words, max_repeated):
-        candidates.append((candidate, max_repeated))
+    def keep(candidate, text, label, label_words):
+        candidates.append(candidate)
         return None if candidate else "empty"
 
     def learn(encoder, rows, reasons, longest):
@@ -128,7 +128,7 @@ def test_explaining_says_what_the_untrained_classifier_says(tiny, data, monkeypa
     found = untrained.explain(texts, labels=y)
     said = [e.text if e.complete else e.text.upper() for e in found]
     assert any(said)
-    assert candidates == [(reason, MAX_REPEATED) for reason in said]
+    assert candidates == said
     assert learnt[0] == [reason or None for reason in said]
     assert clf.rationale_report_["source"] == "explain"
     clf.set_params(rationales="self").fit(texts, y)
