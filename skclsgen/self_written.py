@@ -163,16 +163,14 @@ def _replies(
     todo = list({key: row for row, key in enumerate(keys) if key not in written}.values())
     if todo:
         model = PackedModel(base, prefix)
-        room = base.context_length - len(prefix)
         with tqdm(total=len(todo), desc="rationales", unit="text", disable=verbose < 1) as bar:
             for batch in batches_to_decode([prompts[row] for row in todo], len(prefix) + longest):
                 rows = [todo[i] for i in batch]
-                free = [room - len(prompts[row]) - len(openings[row]) for row in rows]
                 replies = decode(
                     model.lm,
                     prefill_base(model, [prompts[row] for row in rows]),
                     [openings[row] for row in rows],
-                    [min(longest, tokens) for tokens in free],
+                    longest,
                     ends,
                     bar.update,
                 )

@@ -17,6 +17,19 @@ from skclsgen.wording import whole_sentences, words
 WORDS = ["escalate", "routine"]
 
 
+@pytest.fixture
+def used(monkeypatch):
+    """Positions that every batch may come to."""
+    found, decode = [], self_written.decode
+
+    def noted(lm, start, openings, new, *rest):
+        found.append(max(start.lengths.tolist()) + max(map(len, openings)) + new)
+        return decode(lm, start, openings, new, *rest)
+
+    monkeypatch.setattr(self_written, "decode", noted)
+    return found
+
+
 def test_no_room_to_ask_for_reasons_is_told_apart_from_no_room_for_texts(tiny, data):
     clf = CLSGenClassifier(tiny, epochs=1, instruction="Spam?", max_length=52, random_state=0)
     with pytest.raises(InvalidTextError, match="max_length=52 leaves no room for asking the base"):
@@ -37,17 +50,9 @@ def test_quotation(reply, sentence):
     assert quotation(reply) == sentence
 
 
-def test_reasons_for_long_texts_stay_within_the_context(tmp_path, data, monkeypatch):
+def test_reasons_for_long_texts_stay_within_the_context(tmp_path, data, used):
     """GPT-2 has no positions beyond; its tiny vocabulary makes long openings."""
-    base, used = load_base_model(build_model(tmp_path, "gpt2")), []
-
-    def noted(lm, start, openings, limits, *rest):
-        rows = zip(start.lengths.tolist(), openings, limits, strict=True)
-        used.append(max(length + len(opening) + limit for length, opening, limit in rows))
-        return decode(lm, start, openings, limits, *rest)
-
-    decode = self_written.decode
-    monkeypatch.setattr(self_written, "decode", noted)
+    base = load_base_model(build_model(tmp_path, "gpt2"))
     texts = [" ".join(data[0][:9]), data[0][0]]
     with warnings.catch_warnings():
         warnings.simplefilter("error", TruncationWarning)  # what is trained on them will tell
@@ -60,8 +65,8 @@ def test_written_reasons_are_learnt_whole(tiny, data, monkeypatch):
     base, said = load_base_model(tiny), "the power has been out since last night and the door"
     ids = base.tokenizer.encode(said + " ")
 
-    def endless(lm, start, openings, limits, *rest):
-        return [(ids * limit)[:limit] for limit in limits]
+    def endless(lm, start, openings, new, *rest):
+        return [(ids * new)[:new] for _ in openings]
 
     monkeypatch.setattr(self_written, "decode", endless)
     given = {"max_length": 400, "max_new_tokens": 32}
@@ -139,15 +144,15 @@ def test_explaining_says_what_the_untrained_classifier_says(tiny, data, monkeypa
     assert candidates[12:] == candidates[:6]
 
 
-def test_explanations_stay_within_the_context(tmp_path, data):
+def test_explanations_stay_within_the_context(tmp_path, data, used):
     """GPT-2 has no positions beyond."""
     model = build_model(tmp_path, "gpt2")
     texts = [" ".join([*data[0][:9], *data[0][:9]]), data[0][0]]
     clf = CLSGenClassifier(model, epochs=1, rationales="explain", max_new_tokens=64, lora_r=2)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TruncationWarning)
-        clf.fit(texts * 2, ["a", "b"] * 2)
-    assert clf.rationale_report_["source"] == "explain"
+    with pytest.warns(TruncationWarning, match="their middle was cut out"):
+        clf.fit(texts, ["a", "b"])
+    context = load_base_model(model).context_length
+    assert context - 2 <= max(used) <= context
 
 
 @pytest.mark.real
