@@ -9,22 +9,20 @@ import torch
 from transformers import Cache, PreTrainedModel
 
 from .dual_head import DualHead
-from .logit_shape import LogitShape
 from .module_tree import keys_and_values
 from .packed_model import Caches, PackedModel
 from .packing import PackedRows, batches_by_length
 from .reading import trunk_states
 from .roomy_cache import ROOM, roomy_cache
+from .sampling import Pick, Turn, most_likely
 
 __all__ = [
     "Prefill",
     "batches_to_decode",
     "decode",
-    "most_likely",
     "predict_logits",
     "prefill",
     "prefill_base",
-    "sampler",
 ]
 
 #: Rows that are continued together. A step costs a CPU nearly the same for 32 rows as for one, as
@@ -156,11 +154,6 @@ def batches_to_decode(
     return batches_by_length(taken, max(1, DECODE_ROWS // copies))
 
 
-def most_likely(logits: torch.Tensor) -> torch.Tensor:
-    """Return the most likely tokens, shape (rows,), of logits of shape (rows, vocabulary)."""
-    return logits.max(dim=-1).indices  # argmax takes three times as long
-
-
 @torch.no_grad()
 def decode(
     lm: PreTrainedModel,
@@ -169,7 +162,7 @@ def decode(
     max_new_tokens: int | Sequence[int],
     stop_ids: frozenset[int],
     progress: Callable[[int], object] = lambda finished: None,
-    pick: Callable[[torch.Tensor], torch.Tensor] = most_likely,
+    pick: Pick = most_likely,
 ) -> list[list[int]]:
     """Continue every row from its prefill, greedily unless told otherwise.
 
@@ -188,8 +181,8 @@ def decode(
     progress : callable, optional
         Called with the number of rows that have just finished.
     pick : callable, optional
-        Takes logits of shape (rows, vocabulary) and returns tokens of shape (rows,); by default the
-        most likely ones; see :func:`sampler`.
+        Takes logits of shape (rows, vocabulary) and the rows' turns and returns tokens of shape
+        (rows,); by default the most likely ones; see :func:`sampler` and :func:`own_sampler`.
 
     Returns
     -------
@@ -220,8 +213,8 @@ def decode(
         ).last_hidden_state
         # Scale and soft cap keep the order of logits, so only samplers apply them.
         logits = vocabulary(states[:, -1])
-        first = [place for place, row in enumerate(rows) if step == len(openings[row])]
-        chosen = _picked(logits, first, stop_ids, pick)
+        turns = [(row, step - len(openings[row])) for row in rows]
+        chosen = _picked(logits, turns, stop_ids, pick)
         before = len(unfinished)
         for place, row in enumerate(rows):
             if step < len(openings[row]):
@@ -246,48 +239,18 @@ def decode(
 
 
 def _picked(
-    logits: torch.Tensor,
-    first: Sequence[int],
-    stop_ids: frozenset[int],
-    pick: Callable[[torch.Tensor], torch.Tensor],
+    logits: torch.Tensor, turns: Sequence[Turn], stop_ids: frozenset[int], pick: Pick
 ) -> list[int]:
     """Each row's next token.
 
-    A reply that ends before it begins helps nobody, so in the rows ``first``, which begin theirs,
-    it is not a stop token.
+    A reply that ends before it begins helps nobody, so its first token is not a stop token.
     """
-    chosen: list[int] = pick(logits).tolist()
+    chosen: list[int] = pick(logits, turns).tolist()
+    first = [row for row, (_, place) in enumerate(turns) if place == 0]
     if any(chosen[row] in stop_ids for row in first):
         begun = logits[first]
         begun[:, list(stop_ids)] = -torch.inf
-        for row, token in zip(first, pick(begun).tolist(), strict=True):
+        again = pick(begun, [turns[row] for row in first]).tolist()
+        for row, token in zip(first, again, strict=True):
             chosen[row] = token
     return chosen
-
-
-def sampler(
-    shape: LogitShape, temperature: float, generator: torch.Generator | None = None
-) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return what draws tokens, for ``pick`` of :func:`decode`.
-
-    Parameters
-    ----------
-    shape : LogitShape
-        Of the model's logits.
-    temperature : float, > 0
-        Logits are divided by it.
-    generator : torch.Generator, optional
-        Where randomness comes from; by default torch's own.
-
-    Examples
-    --------
-    >>> draw = sampler(LogitShape(), 0.01, torch.Generator().manual_seed(0))
-    >>> draw(torch.tensor([[0.0, 3.0, 1.0], [2.0, 0.0, 1.0]])).tolist()
-    [1, 0]
-    """
-
-    def draw(logits: torch.Tensor) -> torch.Tensor:
-        shares = (shape.apply(logits)[0] / temperature).softmax(dim=-1)
-        return torch.multinomial(shares, 1, generator=generator)[:, 0]
-
-    return draw

@@ -16,13 +16,14 @@ import torch
 
 from .backbone import BaseModel
 from .dual_head import DualHead
-from .generation import Prefill, decode, sampler
+from .generation import Prefill, decode
 from .module_tree import keys_and_values
 from .packed_model import PackedModel
 from .packing import Row
 from .prompt import control_tokens
 from .reading import trunk_states
 from .roomy_cache import roomy_cache
+from .sampling import sampler
 
 __all__ = ["PASSAGES", "Passage", "Replay", "own_words", "start_of_text"]
 

@@ -5,7 +5,7 @@ from conftest import build_model
 
 from skclsgen.backbone import load_base_model
 from skclsgen.dual_head import DualHead
-from skclsgen.generation import decode, prefill_base, sampler
+from skclsgen.generation import prefill_base
 from skclsgen.likelihood import choice_log_likelihoods, row_nll
 from skclsgen.lora import LoraSettings
 from skclsgen.packed_model import PackedModel
@@ -65,44 +65,3 @@ def test_all_next_tokens_agree_with_the_loss_of_one(tmp_path):
             nll = model.token_nll(states, targets)
         torch.testing.assert_close(-table[torch.arange(5), targets], nll)
         torch.testing.assert_close(table.exp().sum(dim=1), torch.ones(5))
-
-
-@pytest.mark.parametrize("family", ["llama", "granite", "cohere", "gemma2"])
-def test_samples_follow_the_models_distribution(family, tmp_path):
-    """The first tokens of many samples, drawn from one prefill; also where logits are shaped."""
-    base = load_base_model(build_model(tmp_path, family), dtype="float32")
-    with torch.no_grad():  # or random weights would make all tokens nearly as likely
-        base.lm.get_output_embeddings().weight.mul_(10)
-    model, many = PackedModel(base, PREFIX), 2000
-    generator = torch.Generator().manual_seed(0)
-    start = prefill_base(model, [[40, 41, 42]]).repeated(many)
-    pick = sampler(base.logit_shape, 0.7, generator)
-    replies = decode(model.lm, start, [[9]] * many, 1, frozenset(), pick=pick)
-    with torch.no_grad():
-        logits = base.lm(torch.tensor([[*PREFIX, 40, 41, 42, 9]])).logits[0, -1]
-    shares = (logits / 0.7).softmax(dim=-1).numpy()
-    counts = np.bincount([reply[0] for reply in replies], minlength=len(shares))
-    likely = shares * many > 5
-    chi2 = ((counts - many * shares) ** 2 / (many * shares))[likely].sum()
-    assert likely.sum() > 50
-    assert chi2 < likely.sum() + 4 * np.sqrt(2 * likely.sum())
-
-
-def test_samples_are_fixed_by_their_generator(base):
-    model = PackedModel(base, PREFIX)
-
-    def drawn(seed):
-        start = prefill_base(model, PROMPTS).repeated(3)
-        pick = sampler(base.logit_shape, 1.0, torch.Generator().manual_seed(seed))
-        return decode(model.lm, start, [[9]] * 9, 6, frozenset({2}), pick=pick)
-
-    assert drawn(0) == drawn(0) != drawn(1)
-
-
-def test_a_sample_does_not_begin_with_a_stop_token(base):
-    model = PackedModel(base, PREFIX)
-    stop = frozenset(range(390))  # nearly all of the vocabulary
-    start = prefill_base(model, PROMPTS).repeated(20)
-    pick = sampler(base.logit_shape, 5.0)
-    replies = decode(model.lm, start, [[9]] * 60, 1, stop, pick=pick)
-    assert all(reply[0] >= 390 for reply in replies)

@@ -20,7 +20,7 @@ from ..backbone import (
 )
 from ..clones import FamilyOfClones
 from ..devices import resolve_device, resolve_dtype
-from ..generation import batches_to_decode, decode, most_likely, prefill_base, sampler
+from ..generation import batches_to_decode, decode, prefill_base
 from ..labels import check_class_labels, label_words
 from ..likelihood import choice_log_likelihoods
 from ..model_source import find_base_model
@@ -28,6 +28,7 @@ from ..network_settings import TaskSettings
 from ..packed_model import PackedModel
 from ..parameters import Bound, check_model, check_number, model_location
 from ..prompt import ANSWER_CUE, PromptEncoder, default_instruction
+from ..sampling import most_likely, sampler
 from ..text_estimator import TextClassifier, unchanged_on_error
 from ..text_inputs import check_texts
 from .beginnings import groups_that_begin_alike
