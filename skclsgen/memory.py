@@ -19,6 +19,7 @@ from torch import nn
 
 from .disk_store import DiskStore
 from .trunk_cache import TrunkKey
+from .wording import Unfinished
 
 __all__ = ["Memory", "weights_digest"]
 
@@ -95,11 +96,17 @@ class Memory:
             found = None if content is None else json.loads(content)
         except (ValueError, RecursionError):
             return None
-        return found if isinstance(found, str) else None
+        match found:
+            case str():
+                return found
+            case {"unfinished": str(text)}:
+                return Unfinished(text)
+        return None
 
     def keep_reason(self, key: Sequence[Any], reason: str) -> None:
         """Keep a reason."""
-        self._store.keep(self._name("reason", *key), json.dumps(reason).encode())
+        found = {"unfinished": reason} if isinstance(reason, Unfinished) else reason
+        self._store.keep(self._name("reason", *key), json.dumps(found).encode())
 
     def _name(self, *parts: Any) -> str:
         return hashlib.sha256(json.dumps([self._conditions, parts]).encode()).hexdigest()

@@ -23,6 +23,7 @@ from .exceptions import (
     InvalidTextError,
     TruncationWarning,
 )
+from .wording import Unfinished
 
 __all__ = ["ANSWER_CUE", "LABEL_END", "PromptEncoder", "default_instruction", "render_chat"]
 
@@ -266,15 +267,17 @@ class PromptEncoder:
         """Token ids of ``" {label}. {explanation}<eos>"``.
 
         The explanation is cut after ``max_tokens`` tokens; the end-of-text token follows only a
-        whole one, so that the model never learns to stop in mid-sentence. A blank explanation
-        leaves the label by itself.
+        whole one, so that the model never learns to stop in mid-sentence, or where the writer of an
+        :class:`~skclsgen.wording.Unfinished` one did not. A blank explanation leaves the label by
+        itself.
         """
-        ids = self.reason_ids(explanation)
-        end = [self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else []
-        return [*self.opening(label), *(ids + end if len(ids) < max_tokens else ids[:max_tokens])]
+        ids = self.reason_ids(explanation)[:max_tokens]
+        whole = len(ids) < max_tokens and not isinstance(explanation, Unfinished)
+        end = self.tokenizer.eos_token_id if whole else None
+        return [*self.opening(label), *ids, *([] if end is None else [end])]
 
     def is_cut(self, continuation: Sequence[int]) -> bool:
-        """Tell whether a continuation lost its end to ``max_tokens``."""
+        """Tell whether a continuation does not end a text."""
         end = self.tokenizer.eos_token_id
         return bool(continuation) and end is not None and continuation[-1] != end
 

@@ -22,6 +22,7 @@ from .packing import Row
 from .prompt import PromptEncoder
 from .reading import trunk_states
 from .replay import PASSAGES, Passage, Replay
+from .wording import Unfinished
 
 __all__ = [
     "Example",
@@ -146,7 +147,10 @@ def make_examples(
             strict=True,
         )
     ]
-    cut = sum(encoder.is_cut(example.continuation) for example in examples)
+    cut = sum(
+        encoder.is_cut(example.continuation) and not isinstance(reason, Unfinished)
+        for example, reason in zip(examples, reasons, strict=True)
+    )
     if cut:
         warnings.warn(
             f"{cut} of {len(examples)} explanations were longer than "

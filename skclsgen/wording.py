@@ -7,7 +7,15 @@ from itertools import pairwise
 
 import regex  # its \w, unlike the standard library's, knows vowel signs, and it knows scripts
 
-__all__ = ["is_unspaced", "ngrams", "terms", "whole_sentences", "without_last_word", "words"]
+__all__ = [
+    "Unfinished",
+    "is_unspaced",
+    "ngrams",
+    "terms",
+    "whole_sentences",
+    "without_last_word",
+    "words",
+]
 
 # Hyphens and apostrophes bind: "non-toxic" does not name the label "toxic".
 #: Apostrophes and hyphens as ASCII has them.
@@ -81,7 +89,13 @@ def without_last_word(text: str) -> str:
     return (text[: found.start()] if found else text.rpartition(" ")[0]) or text
 
 
-def whole_sentences(text: str) -> str:
+class Unfinished(str):
+    """What there is of a text that went on: nobody is to learn that it ends here."""
+
+    __slots__ = ()
+
+
+def whole_sentences(text: str) -> Unfinished:
     """Return a text on one line without the sentence at its end that is not whole.
 
     Examples
@@ -90,7 +104,7 @@ def whole_sentences(text: str) -> str:
     ('It costs 3.5 pounds.', '')
     """
     found = _SENTENCES.match(text)
-    return found.group() if found else ""
+    return Unfinished(found.group() if found else "")
 
 
 def ngrams(said: Sequence[str], n: int) -> list[tuple[str, ...]]:

@@ -7,6 +7,7 @@ from tokenizers import normalizers
 
 from skclsgen.exceptions import InvalidLabelsError, InvalidTextError, TruncationWarning
 from skclsgen.prompt import PromptEncoder, default_instruction, render_chat
+from skclsgen.wording import Unfinished
 
 WORDS = ["escalate", "routine"]
 
@@ -173,6 +174,13 @@ def test_cut_explanation_does_not_end(encoder):
     ids = encoder.continuation(1, "All is well and will be so for long.", 3)
     assert len(ids) == len(encoder.opening(1)) + 3
     assert ids[-1] != 2
+
+
+def test_no_end_is_learnt_from_what_went_on(encoder):
+    whole, unfinished = (
+        encoder.continuation(1, kind("All is well."), 50) for kind in (str, Unfinished)
+    )
+    assert whole == [*unfinished, 2]
 
 
 def test_verbalizers_are_first_tokens_where_these_differ(encoder):
