@@ -61,6 +61,7 @@ def test_quick_form_runs_every_arm_and_goes_on_where_it_stopped(tiny, tmp_path, 
     assert set(found["language"]) == {"0", "1"}
     for own in ("self_written", "self_explained"):
         assert set(found[own]["language"]) == {"0"}
+        assert len(found[own]["aims"]) == 6
     assert found["reported_by"]["versions"]["torch"]
     assert len(found["runs"]) == len({(run["arm"], run["seed"]) for run in found["runs"]})
     assert {run["arm"] for run in found["runs"]} == set(ARMS)
@@ -93,6 +94,7 @@ def test_quick_form_runs_every_arm_and_goes_on_where_it_stopped(tiny, tmp_path, 
     with pytest.raises(SystemExit, match="epochs 1 instead of 2; name another folder"):
         call(tmp_path, "--model", tiny, "--epochs", "2")
     assert all(aim["name"] in text for aim in found["aims"])
+    assert text.count("no measure of explanations worse") == 3  # once for each that writes
     missed = [aim["name"] for aim in short["aims"] if not aim["holds"]]
     assert missed  # of a random model
     numbers = [f"--{name.replace('_', '-')}={number}" for name, number in command.QUICK.items()]

@@ -10,7 +10,7 @@ from .arms import ARMS
 from .before_after import LANGUAGE_MARGIN, language_test
 from .tables import p_value
 
-__all__ = ["Aim", "judge_aims"]
+__all__ = ["Aim", "judge_aims", "judge_words"]
 
 #: The level at which a difference counts, after Holm's adjustment.
 LEVEL = 0.05
@@ -60,6 +60,24 @@ def judge_aims(
     ----------
     comparisons : sequence of mapping
         From :func:`~skclsgen.benchmark.evidence.scores.compare`.
+    writing, tests
+        As for :func:`judge_words`.
+    """
+    by_arm = {entry["b"]: entry for entry in comparisons}
+    return [
+        *(_above(what, arms, by_arm) for what, arms in ABOVE.items()),
+        _not_below(by_arm.get("classification")),
+        *judge_words(writing, tests),
+    ]
+
+
+def judge_words(
+    writing: Iterable[Mapping[str, Any]], tests: Sequence[Mapping[str, Any]]
+) -> list[Aim]:
+    """Hold what was found about a model's words against what is to be shown.
+
+    Parameters
+    ----------
     writing : iterable of mapping
         Of every seed, as :func:`~skclsgen.benchmark.evidence.writing.judge_writing` returns it.
     tests : sequence of mapping
@@ -72,11 +90,8 @@ def judge_aims(
         reasons.
     """
     writing = list(writing)
-    by_arm = {entry["b"]: entry for entry in comparisons}
     agreements = [own["alignment"] for own in writing]
     return [
-        *(_above(what, arms, by_arm) for what, arms in ABOVE.items()),
-        _not_below(by_arm.get("classification")),
         *(
             _agrees(reader, metric, least, agreements)
             for reader, metric, least in AGREEMENT

@@ -211,8 +211,8 @@ def _as_json(evidence: Evidence) -> dict[str, Any]:
         "scores": scores,
         "comparisons": [place | entry for entry in evidence.comparisons],
         **_writing_as_json(evidence, JOINT),
-        "self_written": _writing_as_json(evidence, SELF),
-        "self_explained": _writing_as_json(evidence, EXPLAIN),
+        "self_written": _own_words_as_json(evidence, SELF),
+        "self_explained": _own_words_as_json(evidence, EXPLAIN),
     }
     return without_nan(found)
 
@@ -227,6 +227,11 @@ def _runs(evidence: Evidence) -> list[dict[str, Any]]:
         for arm, own in evidence.runs.items()
         for seed, run in own.items()
     ]
+
+
+def _own_words_as_json(evidence: Evidence, arm: str) -> dict[str, Any]:
+    aims = [asdict(aim) for aim in evidence.word_aims(arm)]
+    return {"aims": aims} | _writing_as_json(evidence, arm)
 
 
 def _writing_as_json(evidence: Evidence, arm: str) -> dict[str, Any]:

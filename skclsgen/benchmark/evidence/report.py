@@ -14,7 +14,7 @@ from markdown import markdown
 
 from ...disk_store import replace_file
 from ..usual import LEARNING_RATE
-from .aims import Aim, judge_aims
+from .aims import Aim, judge_aims, judge_words
 from .arms import ARMS, JOINT, PAIRS_PER_TEXT
 from .before_after import writing_tests
 from .cohorts import ALONE, CROSS_VALIDATED, FOLDS, Cohort
@@ -79,6 +79,11 @@ class Evidence:
         tests = self.before_after.get(JOINT, [])
         return judge_aims(self.comparisons, self.writing(JOINT).values(), tests)
 
+    def word_aims(self, arm: str) -> list[Aim]:
+        """What is to be shown of an arm's words, and whether it is; nothing if it was not run."""
+        writing = self.writing(arm).values()
+        return judge_words(writing, self.before_after.get(arm, [])) if writing else []
+
 
 def write_report(evidence: Evidence, folder: Path) -> Path:
     """Write ``<data set>.md``, the same page in HTML, and its pictures.
@@ -101,7 +106,7 @@ def write_report(evidence: Evidence, folder: Path) -> Path:
             f"# Evidence: {name}",
             _rows(evidence),
             "## Aims",
-            _aim_table(evidence),
+            _aim_tables(evidence),
             "## Probabilities",
             _pictures(evidence, folder),
             _score_table(evidence),
@@ -171,10 +176,18 @@ def _rows(evidence: Evidence) -> str:
     )
 
 
-def _aim_table(evidence: Evidence) -> str:
-    """Say what was to be shown of the joint model."""
-    rows = [[aim.name, aim.found, "yes" if aim.holds else "**no**"] for aim in evidence.aims]
-    return table(["Of the joint model", "Found", "Shown"], rows)
+def _aim_tables(evidence: Evidence) -> str:
+    """Say what was to be shown of the joint model, and of the words of its other forms."""
+    aims = {"the joint model": evidence.aims}
+    aims |= {ARMS[arm].title: evidence.word_aims(arm) for arm in WRITERS if arm != JOINT}
+    return "\n\n".join(
+        table(
+            [f"Of {name}", "Found", "Shown"],
+            [[aim.name, aim.found, "yes" if aim.holds else "**no**"] for aim in own],
+        )
+        for name, own in aims.items()
+        if own
+    )
 
 
 def _pictures(evidence: Evidence, folder: Path) -> str:
