@@ -113,6 +113,7 @@ class BaseModel:
             )
         self.trunk_cache = TrunkCache()
         self.rationales: dict[tuple[Any, ...], str] = {}
+        self.contrasts: dict[tuple[Any, ...], float] = {}
         self.own_words: list[tuple[list[int], list[int]]] = []
         self.own_states: dict[tuple[int, ...], Sequence[torch.Tensor]] = {}
 

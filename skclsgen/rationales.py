@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .backbone import BaseModel
+from .contrast import label_contrasts
 from .exceptions import FallbackWarning
 from .inputs import TrainingRows, check_explanations
 from .memory import Memory
 from .prompt import PromptEncoder
 from .self_written import QUOTING, self_explanations, self_quotations
-from .wording import is_unspaced, terms
+from .wording import is_unspaced, ngrams, terms
 
 __all__ = [
     "REASONS",
@@ -35,7 +36,7 @@ __all__ = [
 SELF_WRITTEN = ("self", "explain")
 
 #: Why a candidate was dropped, in the order of the checks.
-REASONS = ("empty", "repetitive", "other label", "ungrounded")
+REASONS = ("empty", "repetitive", "other label", "ungrounded", "fits another label")
 
 #: A function of the caller's that takes texts and the words of their labels, and returns a reason,
 #: or None, for each.
@@ -44,6 +45,11 @@ Teacher = Callable[[list[str], list[str]], Sequence[str | None]]
 #: Fewest words of a reason; smallest shares of different words, and of words from the text among
 #: those of four letters or more (all, if there are none).
 MIN_WORDS, MIN_DISTINCT, MIN_GROUNDED = 4, 0.5, 0.5
+#: What is asked of the base model's explanations instead: they are in its own words, and who learns
+#: from what repeats itself does so even more.
+EXPLAINED = {"min_grounded": 0.4, "max_repeated": 0.05}
+#: By how much they must be likelier after their label than after another one, in nats.
+MIN_CONTRAST = 2.0
 
 #: Labels of so few letters that are written in capitals are looked for in capitals: a reason that
 #: says "it" or "us" does not name the label "IT" or "US".
@@ -51,9 +57,18 @@ ACRONYM = 3
 
 
 def filter_rationale(
-    candidate: str | None, text: str, label: int, label_words: Sequence[str]
+    candidate: str | None,
+    text: str,
+    label: int,
+    label_words: Sequence[str],
+    *,
+    min_grounded: float = MIN_GROUNDED,
+    max_repeated: float = 1.0,
 ) -> str | None:
     """Return why a candidate must be dropped (one of :data:`REASONS`), or ``None`` to keep it.
+
+    That is, as far as its words tell: of its longer ones the share ``min_grounded`` must be from
+    the text, and of its runs of three at most the share ``max_repeated`` may have come before.
 
     Examples
     --------
@@ -65,7 +80,9 @@ def filter_rationale(
     said = terms(candidate or "")
     if len(said) < MIN_WORDS:
         return "empty"
-    if len(set(said)) < MIN_DISTINCT * len(said):
+    runs = ngrams(said, 3)
+    repeated = len(runs) - len(set(runs))
+    if len(set(said)) < MIN_DISTINCT * len(said) or repeated > max_repeated * len(runs):
         return "repetitive"
     # Words around a quotation are not the reason's own.
     reason, own = (candidate or "").removeprefix(QUOTING), set(terms(label_words[label]))
@@ -76,7 +93,7 @@ def filter_rationale(
     source = set(terms(text))
     told = terms(reason)
     told = [word for word in told if len(word) > 3 or is_unspaced(word)] or told
-    if sum(word in source for word in told) < MIN_GROUNDED * len(told):
+    if sum(word in source for word in told) < min_grounded * len(told):
         return "ungrounded"
     return None
 
@@ -149,13 +166,14 @@ def choose_rationales(
             "memory": memory,
             "verbose": verbose,
         }
-        labels = rows.labels.tolist()
+        labels, asked = rows.labels.tolist(), {}
         if callable(source):
             name = "teacher"
             candidates = _taught(source, rows, label_words)
         elif source == "explain":
             name = source
             candidates = self_explanations(base, encoder, rows.texts, labels, **given)
+            asked = EXPLAINED
         else:
             name = source
             longest = encoder.max_length
@@ -163,20 +181,63 @@ def choose_rationales(
                 base, rows.texts, labels, label_words, max_length=longest, **given
             )
         dropped = [
-            filter_rationale(candidate, text, label, label_words)
+            filter_rationale(candidate, text, label, label_words, **asked)
             for candidate, text, label in zip(candidates, rows.texts, labels, strict=True)
         ]
+        if source == "explain":
+            _drop_what_fits_another_label(
+                base,
+                encoder,
+                rows,
+                candidates,
+                dropped,
+                max_new_tokens=max_new_tokens,
+                verbose=verbose,
+            )
         reasons = [c if d is None else None for c, d in zip(candidates, dropped, strict=True)]
         if callable(source):
             _warn_if_most_are_dropped([d for c, d in zip(candidates, dropped, strict=True) if c])
+    return reasons, RationaleReport(name, _counted(rows, dropped, len(label_words)))
+
+
+def _counted(
+    rows: TrainingRows, dropped: Sequence[str | None], n_classes: int
+) -> list[dict[str, Any]]:
+    """Count for every class what was kept, and why the rest was dropped."""
     counts = []
-    for index in range(len(label_words)):
+    for index in range(n_classes):
         why = [d for label, d in zip(rows.labels, dropped, strict=True) if label == index]
         lost = Counter(d for d in why if d is not None)
         counts.append(
             {"rows": len(why), "kept": len(why) - sum(lost.values()), "dropped": dict(lost)}
         )
-    return reasons, RationaleReport(name, counts)
+    return counts
+
+
+def _drop_what_fits_another_label(
+    base: BaseModel,
+    encoder: PromptEncoder,
+    rows: TrainingRows,
+    candidates: Sequence[str | None],
+    dropped: list[str | None],
+    *,
+    max_new_tokens: int,
+    verbose: int,
+) -> None:
+    """Note in ``dropped`` which of the candidates that are left could as well be of another."""
+    left = [row for row, why in enumerate(dropped) if why is None]
+    contrasts = label_contrasts(
+        base,
+        encoder,
+        [rows.texts[row] for row in left],
+        rows.labels[left].tolist(),
+        [candidates[row] or "" for row in left],
+        max_new_tokens=max_new_tokens,
+        verbose=verbose,
+    )
+    for row, contrast in zip(left, contrasts, strict=True):
+        if contrast < MIN_CONTRAST:
+            dropped[row] = "fits another label"
 
 
 def _warn_if_most_are_dropped(dropped: Sequence[str | None]) -> None:

@@ -8,7 +8,10 @@ close to its distribution, so training on it also preserves its language.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -18,6 +21,7 @@ from .generation import batches_to_decode, decode, prefill_base
 from .memory import Memory
 from .packed_model import PackedModel
 from .prompt import PromptEncoder
+from .sampling import most_likely, own_sampler
 from .wording import whole_sentences, without_last_word
 
 __all__ = ["QUOTING", "quotation", "self_explanations", "self_quotations"]
@@ -28,6 +32,10 @@ MARK = '"'
 OPENING = f" because it says {MARK}"
 #: What a quotation is made a sentence with; it names no label, not even one called "IT".
 QUOTING = f"It says {MARK}"
+
+#: Explanations are drawn, at this temperature: greedy ones repeat themselves, and so does who
+#: learns from them.
+TEMPERATURE = 0.5
 
 #: Most replies remembered per base model.
 REMEMBERED = 100_000
@@ -109,7 +117,10 @@ def self_explanations(
     memory: Memory | None = None,
     verbose: int = 0,
 ) -> list[str]:
-    """Have the base model explain each text's gold label, as it would before any training.
+    """Have the base model explain each text's gold label, as it might before any training.
+
+    Explanations are drawn by random numbers that prompt, label and length fix, so that every fit
+    and fold learns from the same one of a text.
 
     Parameters
     ----------
@@ -123,7 +134,8 @@ def self_explanations(
     Returns
     -------
     list of str
-        One unfiltered candidate per text: its explanation, without a sentence that was cut off.
+        One unfiltered candidate per text: its explanation; where it was cut off, what sentences
+        there are of it, :class:`~skclsgen.wording.Unfinished`.
     """
     return _replies(
         base,
@@ -135,6 +147,7 @@ def self_explanations(
         lambda said, ended: said if ended else whole_sentences(said),
         memory,
         verbose,
+        TEMPERATURE,
     )
 
 
@@ -148,13 +161,18 @@ def _replies(
     finish: Callable[[str, bool], str],
     memory: Memory | None,
     verbose: int,
+    temperature: float = 0.0,
 ) -> list[str]:
-    """Write what is neither remembered nor in the memory; ``finish`` is told whether it ended."""
+    """Write what is neither remembered nor in the memory; ``finish`` is told whether it ended.
+
+    Greedily at temperature 0.
+    """
     prompts = encoder.encode(texts, warn=False)  # what is trained on them will tell
     prefix = tuple(encoder.prefix_ids)
     written = base.rationales
+    drawn = (temperature,) if temperature else ()
     keys = [
-        ((*prefix, *prompt), tuple(opening), longest)
+        ((*prefix, *prompt), tuple(opening), longest, *drawn)
         for prompt, opening in zip(prompts, openings, strict=True)
     ]
     if memory is not None:
@@ -166,6 +184,7 @@ def _replies(
         with tqdm(total=len(todo), desc="rationales", unit="text", disable=verbose < 1) as bar:
             for batch in batches_to_decode([prompts[row] for row in todo], len(prefix) + longest):
                 rows = [todo[i] for i in batch]
+                seeds = [_seed(keys[row]) for row in rows]
                 replies = decode(
                     model.lm,
                     prefill_base(model, [prompts[row] for row in rows]),
@@ -173,6 +192,9 @@ def _replies(
                     longest,
                     ends,
                     bar.update,
+                    own_sampler(base.logit_shape, temperature, seeds, longest, ends)
+                    if temperature
+                    else most_likely,
                 )
                 for row, reply in zip(rows, replies, strict=True):
                     written[keys[row]] = finish(encoder.words(reply), reply[-1] in ends)
@@ -182,6 +204,11 @@ def _replies(
     while len(written) > REMEMBERED:
         written.pop(next(iter(written)))
     return candidates
+
+
+def _seed(key: Sequence[Any]) -> int:
+    """Return a number that a key fixes, in all processes."""
+    return int.from_bytes(hashlib.sha256(json.dumps(key).encode()).digest()[:7], "big")
 
 
 def quotation(reply: str) -> str:

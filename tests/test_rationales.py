@@ -26,6 +26,14 @@ def test_filter(candidate, reason):
     assert filter_rationale(candidate, "Smoke is rising, help!", 0, WORDS) == reason
 
 
+def test_the_bound_is_on_runs_of_three_words_that_came_before():
+    said = "Smoke is rising, so the smoke is rising, help is needed."  # 9 runs, 1 of them again
+    given = said, "Smoke is rising, help!", 0, WORDS
+    assert filter_rationale(*given) is None
+    assert filter_rationale(*given, max_repeated=1 / 9) is None
+    assert filter_rationale(*given, max_repeated=0.11) == "repetitive"
+
+
 def test_a_quotation_of_short_words_is_grounded_by_them():
     quoted = 'It says "it is not ok".'
     assert filter_rationale(quoted, "No, it is not ok!", 0, WORDS) is None

@@ -1,5 +1,6 @@
 """What the base model writes by itself: quotations, and explanations of its own."""
 
+import math
 import warnings
 
 import pytest
@@ -10,9 +11,10 @@ from skclsgen.backbone import load_base_model
 from skclsgen.datasets import load_messages
 from skclsgen.exceptions import InvalidTextError, TruncationWarning
 from skclsgen.prompt import PromptEncoder
-from skclsgen.rationales import filter_rationale
-from skclsgen.self_written import quotation, self_quotations
-from skclsgen.wording import whole_sentences, words
+from skclsgen.rationales import EXPLAINED, filter_rationale
+from skclsgen.sampling import most_likely
+from skclsgen.self_written import quotation, self_explanations, self_quotations
+from skclsgen.wording import Unfinished, whole_sentences, words
 
 WORDS = ["escalate", "routine"]
 
@@ -104,30 +106,40 @@ def kept_of(explanations, texts, labels, label_words):
     """What passes the filter of what a model says before any training, in whole sentences."""
     said = [e.text if e.complete else whole_sentences(e.text) for e in explanations]
     return [
-        None if filter_rationale(reason, text, label, label_words) else reason
+        None if filter_rationale(reason, text, label, label_words, **EXPLAINED) else reason
         for reason, text, label in zip(said, texts, labels, strict=True)
     ]
 
 
-def test_explaining_says_what_the_untrained_classifier_says(tiny, data, monkeypatch, tmp_path):
+@pytest.fixture
+def greedy(monkeypatch):
+    """What is most likely is taken, not drawn, and what fits another label is kept."""
+    monkeypatch.setattr(self_written, "own_sampler", lambda *given: most_likely)
+    monkeypatch.setattr(rationales, "MIN_CONTRAST", -math.inf)
+
+
+def test_explaining_says_what_the_untrained_classifier_says(
+    tiny, data, greedy, monkeypatch, tmp_path
+):
     """Also from the memory, where quotations of the same texts are kept apart."""
     texts, y = list(data[0][:6]), ["b", "a"] * 3
     given = {"lora_r": 2, "dtype": "float32", "max_new_tokens": 9, "random_state": 0}
     untrained = CLSGenClassifier(tiny, epochs=0, **given).fit(texts, y)
     learnt, candidates = [], []
 
-    def keep(candidate, text, label, label_words):
+    def keep(candidate, text, label, label_words, **bound):
         candidates.append(candidate)
         return None if candidate else "empty"
 
     def learn(encoder, rows, reasons, longest):
-        learnt.append(reasons)
+        if reasons:
+            learnt.append(reasons)
         return make_examples(encoder, rows, reasons, longest)
 
     make_examples = fitting.make_examples
     monkeypatch.setattr(fitting, "make_examples", learn)
     monkeypatch.setattr(rationales, "filter_rationale", keep)
-    monkeypatch.setattr(self_written, "whole_sentences", str.upper)
+    monkeypatch.setattr(self_written, "whole_sentences", lambda said: Unfinished(said.upper()))
     clf = CLSGenClassifier(tiny, epochs=1, rationales="explain", memory=tmp_path, **given)
     clf.fit(texts, y)
     found = untrained.explain(texts, labels=y)
@@ -135,6 +147,9 @@ def test_explaining_says_what_the_untrained_classifier_says(tiny, data, monkeypa
     assert any(said)
     assert candidates == said
     assert learnt[0] == [reason or None for reason in said]
+    ended = [e.complete for e in found if e.text]
+    assert not all(ended)
+    assert [not isinstance(reason, Unfinished) for reason in learnt[0] if reason] == ended
     assert clf.rationale_report_["source"] == "explain"
     clf.set_params(rationales="self").fit(texts, y)
     assert candidates[6:] != candidates[:6]
@@ -142,6 +157,58 @@ def test_explaining_says_what_the_untrained_classifier_says(tiny, data, monkeypa
     monkeypatch.setattr(self_written, "decode", None)  # nothing is written again
     clf.set_params(rationales="explain").fit(texts, y)
     assert candidates[12:] == candidates[:6]
+    assert [not isinstance(reason, Unfinished) for reason in learnt[2] if reason] == ended
+
+
+@pytest.fixture
+def uncut(monkeypatch):
+    """A random model ends no sentence."""
+    monkeypatch.setattr(self_written, "whole_sentences", Unfinished)
+
+
+def test_an_explanation_is_drawn_once_for_all_fits(tiny, data, uncut):
+    """Whatever rows it is drawn with, and in whatever order."""
+    texts, labels = list(data[0][:6]), [0, 1] * 3
+    encoder = PromptEncoder(load_base_model(tiny).tokenizer, "Decide.", WORDS, 400)
+
+    def explained(rows):
+        release_memory()
+        own = [texts[row] for row in rows], [labels[row] for row in rows]
+        return self_explanations(load_base_model(tiny), encoder, *own, max_new_tokens=9)
+
+    together = explained(range(6))
+    assert explained([4, 1, 2]) == [together[row] for row in (4, 1, 2)]
+    assert explained([5]) == [together[5]]
+    assert len(set(together)) == 6
+
+
+def test_explanations_are_drawn(tiny, data, uncut, monkeypatch):
+    """At the temperature that is said, and those of another one are others."""
+    base, found = load_base_model(tiny), []
+    encoder = PromptEncoder(base.tokenizer, "Decide.", WORDS, 400)
+    for temperature in (0.01, 0.7, 0.7, 5.0):
+        monkeypatch.setattr(self_written, "TEMPERATURE", temperature)
+        given = base, encoder, data[0][:6], [0, 1] * 3
+        found.append(self_explanations(*given, max_new_tokens=9))
+    assert found[1] == found[2]
+    assert len(set(map(tuple, found))) == 3
+
+
+def test_that_the_model_went_on_is_no_fault_of_the_callers(tiny, data, uncut, monkeypatch):
+    """Explanations that someone passes and that are too long are warned of; not these."""
+
+    def endless(lm, start, openings, new, ends, *rest):
+        return decode(lm, start, openings, new, frozenset(), *rest)
+
+    decode = self_written.decode
+    monkeypatch.setattr(self_written, "decode", endless)
+    monkeypatch.setattr(rationales, "filter_rationale", lambda *candidate, **bounds: None)
+    monkeypatch.setattr(rationales, "MIN_CONTRAST", -math.inf)
+    clf = CLSGenClassifier(tiny, rationales="explain", epochs=1, lora_r=2, max_new_tokens=9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TruncationWarning)
+        clf.fit(data[0][:4], ["a", "b"] * 2)
+    assert all(own["kept"] == own["rows"] for own in clf.rationale_report_["classes"].values())
 
 
 def test_explanations_stay_within_the_context(tmp_path, data, used):
@@ -156,7 +223,8 @@ def test_explanations_stay_within_the_context(tmp_path, data, used):
 
 
 @pytest.mark.real
-def test_the_real_model_explains_and_learns_to():
+def test_the_real_model_explains_and_learns_to(greedy):
+    """What it says is what ``explain`` has it say, but for the filter."""
     rows = load_messages().train
     texts, y = rows.texts[:24], rows.labels[:24]
     given = {"max_new_tokens": 40, "random_state": 0}

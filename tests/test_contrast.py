@@ -1,0 +1,108 @@
+"""How much likelier a reason is after its own label."""
+
+import pytest
+import torch
+from conftest import build_model
+
+from skclsgen import CLSGenClassifier, contrast, rationales
+from skclsgen.backbone import load_base_model
+from skclsgen.contrast import label_contrasts
+from skclsgen.prompt import PromptEncoder
+
+EMPTY = [None, "empty"]
+REASONS = ["It says so in the text.", "The door is stuck."]
+
+
+@pytest.fixture
+def base(tiny):
+    found = load_base_model(tiny, dtype="float32")
+    found.contrasts.clear()
+    return found
+
+
+def log_likelihood(base, encoder, text, label, reason):
+    """By the model's own forward pass, of the reason's tokens alone."""
+    words = encoder.reason_ids(reason)
+    before = [*encoder.prefix_ids, *encoder.encode([text])[0], *encoder.opening(label)]
+    with torch.no_grad():
+        table = base.lm(torch.tensor([[*before, *words]])).logits[0].log_softmax(dim=-1)
+    return sum(float(table[len(before) - 1 + i, word]) for i, word in enumerate(words))
+
+
+@pytest.mark.parametrize("words", [["urgent", "no matter"], ["red", "light green", "blue"]])
+def test_a_contrast_is_a_difference_of_the_models_own_log_likelihoods(tmp_path, data, words):
+    """To one of the other labels, and not the same one for all texts."""
+    base = load_base_model(build_model(tmp_path, "llama"), dtype="float32")
+    with torch.no_grad():  # or random weights would make all tokens nearly as likely
+        base.lm.get_output_embeddings().weight.mul_(30)
+    texts, labels = list(data[0][:8]), [0, 1] * 4
+    reasons = REASONS * 4
+    encoder = PromptEncoder(base.tokenizer, "Decide.", words, 400)
+    found = label_contrasts(base, encoder, texts, labels, reasons, max_new_tokens=40)
+    others = set()
+    for text, label, reason, difference in zip(texts, labels, reasons, found, strict=True):
+        likely = [log_likelihood(base, encoder, text, own, reason) for own in range(len(words))]
+        expected = {
+            (other - label) % len(words): likely[label] - likely[other]
+            for other in range(len(words))
+            if other != label
+        }
+        (other,) = (o for o, d in expected.items() if d == pytest.approx(difference, abs=1e-3))
+        others.add(other)
+    assert len(others) == len(words) - 1
+
+
+def test_what_was_compared_is_remembered(base, data, monkeypatch):
+    encoder = PromptEncoder(base.tokenizer, "Decide.", ["urgent", "calm"], 400)
+    given = base, encoder, data[0][:2], [0, 1], REASONS
+    first = label_contrasts(*given, max_new_tokens=40)
+    monkeypatch.setattr(contrast, "row_nll", lambda model, rows, progress: [None] * len(rows))
+    assert label_contrasts(*given, max_new_tokens=40) == first
+    assert label_contrasts(base, encoder, [], [], [], max_new_tokens=40) == []
+
+
+def test_the_longest_prompt_has_room_for_either_label(tmp_path, data):
+    """GPT-2 has no positions beyond."""
+    texts = [" ".join([*data[0][:9], *data[0][:9]]), data[0][0]]
+    clf = CLSGenClassifier(build_model(tmp_path, "gpt2"), epochs=0, max_new_tokens=64)
+    live = clf.fit(texts, ["a", "a rather long label"])._network.live()
+    reasons = ["word " * 100] * 2
+    given = live.base, live.encoder, texts, [0, 1], reasons
+    assert all(abs(own) < 1e3 for own in label_contrasts(*given, max_new_tokens=64))
+
+
+def test_an_explanation_that_fits_another_label_teaches_nothing(tiny, data, monkeypatch):
+    texts, y = list(data[0][:6]), ["b", "a"] * 3
+
+    def written(base, encoder, texts, labels, **options):
+        return [None if row == 1 else f"It says: {text}" for row, text in enumerate(texts)]
+
+    def compared(base, encoder, texts, labels, reasons, **options):
+        assert texts == [*data[0][:1], *data[0][2:6]]  # not what is dropped anyway
+        assert labels == [1, 1, 0, 1, 0]
+        assert reasons == [f"It says: {text}" for text in texts]
+        return [rationales.MIN_CONTRAST, *[rationales.MIN_CONTRAST - 0.01] * 3, 50.0]
+
+    monkeypatch.setattr(rationales, "filter_rationale", lambda said, *of, **bounds: EMPTY[not said])
+    monkeypatch.setattr(rationales, "self_explanations", written)
+    monkeypatch.setattr(rationales, "label_contrasts", compared)
+    clf = CLSGenClassifier(tiny, epochs=1, lora_r=2, rationales="explain", random_state=0)
+    assert clf.fit(texts, y).rationale_report_["classes"] == {
+        "a": {"rows": 3, "kept": 1, "dropped": {"empty": 1, "fits another label": 1}},
+        "b": {"rows": 3, "kept": 1, "dropped": {"fits another label": 2}},
+    }
+
+
+@pytest.mark.real
+def test_the_real_model_tells_what_a_reason_is_for():
+    """The same words speak for one label and so against the other."""
+    base = load_base_model()
+    encoder = PromptEncoder(base.tokenizer, "Decide.", ["urgent", "routine"], 400)
+    texts = ["Smoke is coming out of the charger!", "Thanks, the parcel has arrived."]
+    reasons = ["This is dangerous and cannot wait.", "Nothing needs to be done at once."]
+    own, others = (
+        label_contrasts(base, encoder, texts, labels, reasons, max_new_tokens=40)
+        for labels in ([0, 1], [1, 0])
+    )
+    assert min(own) > 0 > max(others)
+    assert own == pytest.approx([-contrast for contrast in others], abs=0.1)
