@@ -108,7 +108,7 @@ def test_history_tells_how_far_the_language_moved(tiny, data):
 @pytest.mark.real
 def test_the_weight_keeps_the_language_of_texts_that_were_never_met():
     train = load_messages().train
-    texts, labels, reasons = train.texts[:64], train.labels[:64], train.explanations[:64]
+    texts, labels, reasons = train.texts[:32], train.labels[:32], train.explanations[:32]
     passages = general_texts()[:8]
     moved = []
     for weight in (0.0, 5.0):
