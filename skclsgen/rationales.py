@@ -21,7 +21,7 @@ from .inputs import TrainingRows, check_explanations
 from .memory import Memory
 from .prompt import PromptEncoder
 from .self_written import QUOTING, self_explanations, self_quotations
-from .wording import is_unspaced, ngrams, terms
+from .wording import Unfinished, is_unspaced, ngrams, terms
 
 __all__ = [
     "REASONS",
@@ -194,7 +194,9 @@ def choose_rationales(
                 max_new_tokens=max_new_tokens,
                 verbose=verbose,
             )
-        reasons = [c if d is None else None for c, d in zip(candidates, dropped, strict=True)]
+        # Few explanations pass; from the other rows, too, the model learns to name the label.
+        without = Unfinished("") if source == "explain" else None
+        reasons = [c if d is None else without for c, d in zip(candidates, dropped, strict=True)]
         if callable(source):
             _warn_if_most_are_dropped([d for c, d in zip(candidates, dropped, strict=True) if c])
     return reasons, RationaleReport(name, _counted(rows, dropped, len(label_words)))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import build_model
 
-from skclsgen import CLSGenClassifier, contrast, rationales
+from skclsgen import CLSGenClassifier, contrast, fitting, rationales
 from skclsgen.backbone import load_base_model
 from skclsgen.contrast import label_contrasts
 from skclsgen.prompt import PromptEncoder
@@ -71,7 +71,7 @@ def test_the_longest_prompt_has_room_for_either_label(tmp_path, data):
     assert all(abs(own) < 1e3 for own in label_contrasts(*given, max_new_tokens=64))
 
 
-def test_an_explanation_that_fits_another_label_teaches_nothing(tiny, data, monkeypatch):
+def test_where_an_explanation_fits_another_label_the_label_alone_is_learnt(tiny, data, monkeypatch):
     texts, y = list(data[0][:6]), ["b", "a"] * 3
 
     def written(base, encoder, texts, labels, **options):
@@ -83,6 +83,13 @@ def test_an_explanation_that_fits_another_label_teaches_nothing(tiny, data, monk
         assert reasons == [f"It says: {text}" for text in texts]
         return [rationales.MIN_CONTRAST, *[rationales.MIN_CONTRAST - 0.01] * 3, 50.0]
 
+    def learn(encoder, rows, reasons, longest):
+        examples = make_examples(encoder, rows, reasons, longest)
+        learnt.extend((encoder.opening(own.label), own.continuation) for own in examples)
+        return examples
+
+    make_examples, learnt = fitting.make_examples, []
+    monkeypatch.setattr(fitting, "make_examples", learn)
     monkeypatch.setattr(rationales, "filter_rationale", lambda said, *of, **bounds: EMPTY[not said])
     monkeypatch.setattr(rationales, "self_explanations", written)
     monkeypatch.setattr(rationales, "label_contrasts", compared)
@@ -91,6 +98,9 @@ def test_an_explanation_that_fits_another_label_teaches_nothing(tiny, data, monk
         "a": {"rows": 3, "kept": 1, "dropped": {"empty": 1, "fits another label": 1}},
         "b": {"rows": 3, "kept": 1, "dropped": {"fits another label": 2}},
     }
+    assert [opening == continuation for opening, continuation in learnt] == [
+        row not in (0, 5) for row in range(6)
+    ]
 
 
 @pytest.mark.real
