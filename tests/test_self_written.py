@@ -188,6 +188,7 @@ def test_explanations_are_drawn(tiny, data, uncut, monkeypatch):
     encoder = PromptEncoder(base.tokenizer, "Decide.", WORDS, 400)
     for temperature in (0.01, 0.7, 0.7, 5.0):
         monkeypatch.setattr(self_written, "TEMPERATURE", temperature)
+        base.rationales.clear()
         given = base, encoder, data[0][:6], [0, 1] * 3
         found.append(self_explanations(*given, max_new_tokens=9))
     assert found[1] == found[2]
