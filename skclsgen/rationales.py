@@ -42,11 +42,13 @@ REASONS = ("empty", "repetitive", "other label", "ungrounded", "fits another lab
 #: or None, for each.
 Teacher = Callable[[list[str], list[str]], Sequence[str | None]]
 
-#: Fewest words of a reason; smallest shares of different words, and of words from the text among
-#: those of four letters or more (all, if there are none).
-MIN_WORDS, MIN_DISTINCT, MIN_GROUNDED = 4, 0.5, 0.5
-#: What is asked of the base model's explanations instead: they are in its own words, and who learns
-#: from what repeats itself does so even more.
+#: Fewest words of a reason, and smallest share of different ones among them.
+MIN_WORDS, MIN_DISTINCT = 4, 0.5
+#: Smallest share of words from the text among those of four letters or more (all, if there are
+#: none), and largest share of runs of three words that have come before; of quotations and other
+#: reasons, and of the base model's explanations: those are in its own words, and who learns from
+#: what repeats itself does so even more.
+QUOTED = {"min_grounded": 0.5, "max_repeated": 1.0}
 EXPLAINED = {"min_grounded": 0.4, "max_repeated": 0.05}
 #: By how much they must be likelier after their label than after another one, in nats.
 MIN_CONTRAST = 2.0
@@ -62,8 +64,8 @@ def filter_rationale(
     label: int,
     label_words: Sequence[str],
     *,
-    min_grounded: float = MIN_GROUNDED,
-    max_repeated: float = 1.0,
+    min_grounded: float = QUOTED["min_grounded"],
+    max_repeated: float = QUOTED["max_repeated"],
 ) -> str | None:
     """Return why a candidate must be dropped (one of :data:`REASONS`), or ``None`` to keep it.
 
@@ -166,7 +168,7 @@ def choose_rationales(
             "memory": memory,
             "verbose": verbose,
         }
-        labels, asked = rows.labels.tolist(), {}
+        labels, asked = rows.labels.tolist(), QUOTED
         if callable(source):
             name = "teacher"
             candidates = _taught(source, rows, label_words)

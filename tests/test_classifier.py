@@ -513,7 +513,7 @@ def test_self_rationales_are_used_by_default_and_written_once(tiny, monkeypatch)
 
     base = load_base_model(tiny)
     monkeypatch.setattr(self_written, "decode", say)
-    monkeypatch.setattr(rationales, "MIN_GROUNDED", 0.0)
+    monkeypatch.setitem(rationales.QUOTED, "min_grounded", 0.0)
     clf = CLSGenClassifier(tiny, **{**EASY, "rationales": "self", "epochs": 1})
     clf.fit(TEXTS, alternate("a", "b"))
     assert clf.rationale_report_["source"] == "self"
