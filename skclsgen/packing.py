@@ -12,8 +12,8 @@ __all__ = ["TOKEN_MULTIPLE", "PackedRows", "Row", "batches_by_length"]
 
 #: Numbers of tokens are brought up to a multiple of this. Kernels treat the last rows of a matrix
 #: differently if they do not fill a block, and a row's result must not depend on its place (which
-#: in float32 on Intel's CPUs takes ``MKL_CBWR=AUTO,STRICT`` in the environment as well); and every
-#: new size of matrix costs a CPU the making of its kernels.
+#: on Intel's CPUs takes a variable of the environment as well, see docs/method.md); and every new
+#: size of matrix costs a CPU the making of its kernels.
 TOKEN_MULTIPLE = 32
 
 #: One row's prompt and continuation, as token ids; the continuation may be empty.

@@ -33,8 +33,9 @@ def trunk_states(
 
     On a CPU, a row's activations are the same to the last bit whichever rows it is asked for
     with, and so are what is trained on them and the probabilities: nothing depends on what this
-    process did before. (Accelerators choose their kernels by the size of a batch, as does MKL in
-    float32, unless its environment has ``MKL_CBWR=AUTO,STRICT``.)
+    process did before. (Accelerators choose their kernels by the size of a batch, and so do MKL in
+    float32, unless its environment has ``MKL_CBWR=AUTO,STRICT``, and oneDNN in bfloat16 on CPUs
+    with AMX, unless it has ``ONEDNN_MAX_CPU_ISA=AVX512_CORE_FP16``.)
 
     Parameters
     ----------
