@@ -289,7 +289,8 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
             If texts exceed ``max_length`` or explanations ``max_new_tokens``.
         FallbackWarning
             If the model's template, attention or layers cannot be used as they are, labels
-            are made of the same tokens, or ``memory`` cannot be written.
+            are made of the same tokens, ``memory`` cannot be written, or ``rationales`` gives
+            little or nothing to learn from.
 
         Examples
         --------

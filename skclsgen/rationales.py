@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -52,6 +52,8 @@ QUOTED = {"min_grounded": 0.5, "max_repeated": 1.0}
 EXPLAINED = {"min_grounded": 0.4, "max_repeated": 0.05}
 #: By how much they must be likelier after their label than after another one, in nats.
 MIN_CONTRAST = 2.0
+#: How often one is drawn, at most, until it passes: most of the first ones do not.
+DRAWS = 3
 
 #: Labels of so few letters that are written in capitals are looked for in capitals: a reason that
 #: says "it" or "us" does not name the label "IT" or "US".
@@ -156,52 +158,97 @@ def choose_rationales(
     ------
     InvalidExplanationsError
         If a teacher does not return one string or None per text.
+
+    Warns
+    -----
+    FallbackWarning
+        If most that a teacher wrote is dropped, or all that the base model explained.
     """
+    reasons: Sequence[str | None]
     if rows.reasons is not None or source is None:
         name = "none" if rows.reasons is None else "caller"
         reasons = rows.reasons or [None] * len(rows.texts)
         dropped = ["not given" if reason is None else None for reason in reasons]
+    elif callable(source):
+        name = "teacher"
+        candidates = _taught(source, rows, label_words)
+        reasons, dropped = _filtered(candidates, rows, label_words)
+        _warn_if_most_are_dropped([d for c, d in zip(candidates, dropped, strict=True) if c])
     else:
-        candidates: Sequence[str | None]
-        given: dict[str, Any] = {
-            "max_new_tokens": max_new_tokens,
-            "memory": memory,
-            "verbose": verbose,
-        }
-        labels, asked = rows.labels.tolist(), QUOTED
-        if callable(source):
-            name = "teacher"
-            candidates = _taught(source, rows, label_words)
-        elif source == "explain":
-            name = source
-            candidates = self_explanations(base, encoder, rows.texts, labels, **given)
-            asked = EXPLAINED
-        else:
-            name = source
-            longest = encoder.max_length
-            candidates = self_quotations(
-                base, rows.texts, labels, label_words, max_length=longest, **given
-            )
-        dropped = [
-            filter_rationale(candidate, text, label, label_words, **asked)
-            for candidate, text, label in zip(candidates, rows.texts, labels, strict=True)
-        ]
-        if source == "explain":
-            _drop_what_fits_another_label(
-                base,
-                encoder,
-                rows,
-                candidates,
-                dropped,
-                max_new_tokens=max_new_tokens,
-                verbose=verbose,
-            )
-        # Few explanations pass; from the other rows, too, the model learns to name the label.
-        without = Unfinished("") if source == "explain" else None
-        reasons = [c if d is None else without for c, d in zip(candidates, dropped, strict=True)]
-        if callable(source):
-            _warn_if_most_are_dropped([d for c, d in zip(candidates, dropped, strict=True) if c])
-    return reasons, RationaleReport(name, _counted(rows, dropped, len(label_words)))
+        name = source
+        write = _explained if source == "explain" else _quoted
+        reasons, dropped = write(
+            base,
+            encoder,
+            rows,
+            label_words,
+            max_new_tokens=max_new_tokens,
+            memory=memory,
+            verbose=verbose,
+        )
+    return list(reasons), RationaleReport(name, _counted(rows, dropped, len(label_words)))
+
+
+#: A reason or None for every row, and why it was dropped or None.
+Filtered = tuple[list[str | None], list[str | None]]
+
+
+def _filtered(
+    candidates: Sequence[str | None],
+    rows: TrainingRows,
+    label_words: Sequence[str],
+    bounds: Mapping[str, float] = QUOTED,
+) -> Filtered:
+    dropped = [
+        filter_rationale(candidate, text, label, label_words, **bounds)
+        for candidate, text, label in zip(candidates, rows.texts, rows.labels.tolist(), strict=True)
+    ]
+    return [c if d is None else None for c, d in zip(candidates, dropped, strict=True)], dropped
+
+
+def _quoted(
+    base: BaseModel,
+    encoder: PromptEncoder,
+    rows: TrainingRows,
+    label_words: Sequence[str],
+    **given: Any,
+) -> Filtered:
+    """Have the base model quote what shows the label of every row."""
+    longest = encoder.max_length
+    candidates = self_quotations(
+        base, rows.texts, rows.labels.tolist(), label_words, max_length=longest, **given
+    )
+    return _filtered(candidates, rows, label_words)
+
+
+def _explained(
+    base: BaseModel,
+    encoder: PromptEncoder,
+    rows: TrainingRows,
+    label_words: Sequence[str],
+    *,
+    memory: Memory | None,
+    **given: Any,
+) -> Filtered:
+    """Have the base model explain the label of every row until an explanation passes."""
+    # From rows that have none the model learns to name the label: the others may be few.
+    reasons: list[str | None] = [Unfinished("")] * len(rows)
+    dropped: list[str | None] = [None] * len(rows)
+    left = list(range(len(rows)))
+    for draw in range(DRAWS):
+        own = rows.take(left)
+        texts, labels = own.texts, own.labels.tolist()
+        candidates = self_explanations(
+            base, encoder, texts, labels, draw=draw, memory=memory, **given
+        )
+        kept, why = _filtered(candidates, own, label_words, EXPLAINED)
+        _drop_what_fits_another_label(base, encoder, own, kept, why, **given)
+        for row, reason, cause in zip(left, kept, why, strict=True):
+            reasons[row], dropped[row] = reasons[row] if reason is None else reason, cause
+        left = [row for row in left if dropped[row] is not None]
+    if len(left) == len(rows):
+        _warn_that_nothing_is_left(dropped)
+    return reasons, dropped
 
 
 def _counted(
@@ -222,40 +269,46 @@ def _drop_what_fits_another_label(
     base: BaseModel,
     encoder: PromptEncoder,
     rows: TrainingRows,
-    candidates: Sequence[str | None],
+    reasons: list[str | None],
     dropped: list[str | None],
-    *,
-    max_new_tokens: int,
-    verbose: int,
+    **given: Any,
 ) -> None:
-    """Note in ``dropped`` which of the candidates that are left could as well be of another."""
-    left = [row for row, why in enumerate(dropped) if why is None]
+    """Take away those reasons that could as well be of another label, and note it."""
+    left = {row: reason for row, reason in enumerate(reasons) if reason is not None}
+    own = rows.take(left)
     contrasts = label_contrasts(
-        base,
-        encoder,
-        [rows.texts[row] for row in left],
-        rows.labels[left].tolist(),
-        [candidates[row] or "" for row in left],
-        max_new_tokens=max_new_tokens,
-        verbose=verbose,
+        base, encoder, own.texts, own.labels.tolist(), list(left.values()), **given
     )
     for row, contrast in zip(left, contrasts, strict=True):
         if contrast < MIN_CONTRAST:
-            dropped[row] = "fits another label"
+            reasons[row], dropped[row] = None, "fits another label"
 
 
 def _warn_if_most_are_dropped(dropped: Sequence[str | None]) -> None:
-    lost = Counter(reason for reason in dropped if reason is not None)
-    if 2 * lost.total() <= len(dropped):
+    lost = [reason for reason in dropped if reason is not None]
+    if 2 * len(lost) <= len(dropped):
         return
-    counted = ", ".join(f"{reason}: {count}" for reason, count in lost.items())
     warnings.warn(
-        f"{lost.total()} of the {len(dropped)} explanations that the callable rationales returned "
-        f"are no quotations to learn from ({counted}) and are left out. Pass explanations to fit, "
-        "which are taken as they are, or change the callable.",
+        f"{len(lost)} of the {len(dropped)} explanations that the callable rationales returned "
+        f"are no quotations to learn from ({_told(lost)}) and are left out. Pass explanations to "
+        "fit, which are taken as they are, or change the callable.",
         FallbackWarning,
         stacklevel=2,
     )
+
+
+def _warn_that_nothing_is_left(dropped: Sequence[str | None]) -> None:
+    warnings.warn(
+        f"rationales='explain': for none of the {len(dropped)} texts did the base model write an "
+        f"explanation to learn from in {DRAWS} tries ({_told(dropped)}), so that the model learns "
+        "to name labels only. Pass explanations to fit, or use rationales='self'.",
+        FallbackWarning,
+        stacklevel=2,
+    )
+
+
+def _told(dropped: Sequence[str | None]) -> str:
+    return ", ".join(f"{reason}: {count}" for reason, count in Counter(dropped).items())
 
 
 def _taught(

@@ -21,7 +21,7 @@ from .generation import batches_to_decode, decode, prefill_base
 from .memory import Memory
 from .packed_model import PackedModel
 from .prompt import PromptEncoder
-from .sampling import most_likely, own_sampler
+from .sampling import Pick, most_likely, own_sampler
 from .wording import whole_sentences, without_last_word
 
 __all__ = ["QUOTING", "quotation", "self_explanations", "self_quotations"]
@@ -114,13 +114,14 @@ def self_explanations(
     labels: Sequence[int],
     *,
     max_new_tokens: int,
+    draw: int = 0,
     memory: Memory | None = None,
     verbose: int = 0,
 ) -> list[str]:
     """Have the base model explain each text's gold label, as it might before any training.
 
-    Explanations are drawn by random numbers that prompt, label and length fix, so that every fit
-    and fold learns from the same one of a text.
+    Explanations are drawn by random numbers that prompt, label, length and ``draw`` fix, so that
+    every fit and fold learns from the same ones of a text.
 
     Parameters
     ----------
@@ -130,6 +131,8 @@ def self_explanations(
         Of the prompts that are trained on.
     texts, labels, max_new_tokens, memory, verbose
         As for :func:`self_quotations`.
+    draw : int, default=0
+        Another one draws other explanations.
 
     Returns
     -------
@@ -147,7 +150,7 @@ def self_explanations(
         lambda said, ended: said if ended else whole_sentences(said),
         memory,
         verbose,
-        TEMPERATURE,
+        (TEMPERATURE, draw),
     )
 
 
@@ -161,18 +164,17 @@ def _replies(
     finish: Callable[[str, bool], str],
     memory: Memory | None,
     verbose: int,
-    temperature: float = 0.0,
+    drawn: tuple[float, int] | None = None,
 ) -> list[str]:
     """Write what is neither remembered nor in the memory; ``finish`` is told whether it ended.
 
-    Greedily at temperature 0.
+    Greedily, or ``drawn`` at a temperature, one time of several.
     """
     prompts = encoder.encode(texts, warn=False)  # what is trained on them will tell
     prefix = tuple(encoder.prefix_ids)
     written = base.rationales
-    drawn = (temperature,) if temperature else ()
     keys = [
-        ((*prefix, *prompt), tuple(opening), longest, *drawn)
+        ((*prefix, *prompt), tuple(opening), longest, *(drawn or ()))
         for prompt, opening in zip(prompts, openings, strict=True)
     ]
     if memory is not None:
@@ -184,7 +186,10 @@ def _replies(
         with tqdm(total=len(todo), desc="rationales", unit="text", disable=verbose < 1) as bar:
             for batch in batches_to_decode([prompts[row] for row in todo], len(prefix) + longest):
                 rows = [todo[i] for i in batch]
-                seeds = [_seed(keys[row]) for row in rows]
+                pick: Pick = most_likely
+                if drawn is not None:
+                    seeds = [_seed(keys[row]) for row in rows]
+                    pick = own_sampler(base.logit_shape, drawn[0], seeds, longest, ends)
                 replies = decode(
                     model.lm,
                     prefill_base(model, [prompts[row] for row in rows]),
@@ -192,9 +197,7 @@ def _replies(
                     longest,
                     ends,
                     bar.update,
-                    own_sampler(base.logit_shape, temperature, seeds, longest, ends)
-                    if temperature
-                    else most_likely,
+                    pick,
                 )
                 for row, reply in zip(rows, replies, strict=True):
                     written[keys[row]] = finish(encoder.words(reply), reply[-1] in ends)

@@ -71,36 +71,55 @@ def test_the_longest_prompt_has_room_for_either_label(tmp_path, data):
     assert all(abs(own) < 1e3 for own in label_contrasts(*given, max_new_tokens=64))
 
 
-def test_where_an_explanation_fits_another_label_the_label_alone_is_learnt(tiny, data, monkeypatch):
+def test_what_does_not_pass_is_drawn_again_and_then_the_label_alone_is_learnt(
+    tiny, data, monkeypatch
+):
     texts, y = list(data[0][:6]), ["b", "a"] * 3
+    # Of every draw: rows that are left; those with words; by how much these are for their label.
+    enough, less = rationales.MIN_CONTRAST, rationales.MIN_CONTRAST - 0.01
+    plan = [
+        ([0, 1, 2, 3, 4, 5], {0: enough, 2: less, 3: less, 4: less, 5: 50.0}),
+        ([1, 2, 3, 4], {3: 50.0, 4: less}),
+        ([1, 2, 4], {2: less}),
+    ]
 
-    def written(base, encoder, texts, labels, **options):
-        return [None if row == 1 else f"It says: {text}" for row, text in enumerate(texts)]
+    def written(base, encoder, own, labels, draw, **options):
+        rows, found = plan[draw]
+        assert own == [texts[row] for row in rows]
+        assert labels == [1 - row % 2 for row in rows]
+        drawn.append(draw)
+        return [f"{draw}: {texts[row]}" if row in found else None for row in rows]
 
-    def compared(base, encoder, texts, labels, reasons, **options):
-        assert texts == [*data[0][:1], *data[0][2:6]]  # not what is dropped anyway
-        assert labels == [1, 1, 0, 1, 0]
-        assert reasons == [f"It says: {text}" for text in texts]
-        return [rationales.MIN_CONTRAST, *[rationales.MIN_CONTRAST - 0.01] * 3, 50.0]
+    def compared(base, encoder, own, labels, reasons, **options):
+        _, found = plan[drawn[-1]]  # not what is dropped anyway
+        assert own == [texts[row] for row in found]
+        assert labels == [1 - row % 2 for row in found]
+        assert reasons == [f"{drawn[-1]}: {text}" for text in own]
+        return list(found.values())
 
     def learn(encoder, rows, reasons, longest):
         examples = make_examples(encoder, rows, reasons, longest)
-        learnt.extend((encoder.opening(own.label), own.continuation) for own in examples)
+        if not reasons:  # of the passages that keep its language
+            return examples
+        learnt.append(reasons)
+        assert [encoder.opening(own.label) == own.continuation for own in examples] == [
+            not reason for reason in reasons
+        ]
         return examples
 
-    make_examples, learnt = fitting.make_examples, []
+    make_examples, drawn, learnt = fitting.make_examples, [], []
     monkeypatch.setattr(fitting, "make_examples", learn)
     monkeypatch.setattr(rationales, "filter_rationale", lambda said, *of, **bounds: EMPTY[not said])
     monkeypatch.setattr(rationales, "self_explanations", written)
     monkeypatch.setattr(rationales, "label_contrasts", compared)
     clf = CLSGenClassifier(tiny, epochs=1, lora_r=2, rationales="explain", random_state=0)
     assert clf.fit(texts, y).rationale_report_["classes"] == {
-        "a": {"rows": 3, "kept": 1, "dropped": {"empty": 1, "fits another label": 1}},
-        "b": {"rows": 3, "kept": 1, "dropped": {"fits another label": 2}},
+        "a": {"rows": 3, "kept": 2, "dropped": {"empty": 1}},
+        "b": {"rows": 3, "kept": 1, "dropped": {"empty": 1, "fits another label": 1}},
     }
-    assert [opening == continuation for opening, continuation in learnt] == [
-        row not in (0, 5) for row in range(6)
-    ]
+    assert drawn == [0, 1, 2]
+    (reasons,) = learnt
+    assert reasons == [f"0: {texts[0]}", "", "", f"1: {texts[3]}", "", f"0: {texts[5]}"]
 
 
 @pytest.mark.real

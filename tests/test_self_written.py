@@ -9,7 +9,7 @@ from conftest import build_model
 from skclsgen import CLSGenClassifier, fitting, rationales, release_memory, self_written
 from skclsgen.backbone import load_base_model
 from skclsgen.datasets import load_messages
-from skclsgen.exceptions import InvalidTextError, TruncationWarning
+from skclsgen.exceptions import FallbackWarning, InvalidTextError, TruncationWarning
 from skclsgen.prompt import PromptEncoder
 from skclsgen.rationales import EXPLAINED, filter_rationale
 from skclsgen.sampling import most_likely
@@ -115,6 +115,7 @@ def kept_of(explanations, texts, labels, label_words):
 def greedy(monkeypatch):
     """What is most likely is taken, not drawn, and what fits another label is kept."""
     monkeypatch.setattr(self_written, "own_sampler", lambda *given: most_likely)
+    monkeypatch.setattr(rationales, "DRAWS", 1)
     monkeypatch.setattr(rationales, "MIN_CONTRAST", -math.inf)
 
 
@@ -183,16 +184,16 @@ def test_an_explanation_is_drawn_once_for_all_fits(tiny, data, uncut):
 
 
 def test_explanations_are_drawn(tiny, data, uncut, monkeypatch):
-    """At the temperature that is said, and those of another one are others."""
+    """At the temperature that is said; those of another one, and of another time, are others."""
     base, found = load_base_model(tiny), []
     encoder = PromptEncoder(base.tokenizer, "Decide.", WORDS, 400)
-    for temperature in (0.01, 0.7, 0.7, 5.0):
+    for temperature, draw in ((0.01, 0), (0.7, 0), (0.7, 0), (5.0, 0), (0.7, 1)):
         monkeypatch.setattr(self_written, "TEMPERATURE", temperature)
         base.rationales.clear()
         given = base, encoder, data[0][:6], [0, 1] * 3
-        found.append(self_explanations(*given, max_new_tokens=9))
+        found.append(self_explanations(*given, max_new_tokens=9, draw=draw))
     assert found[1] == found[2]
-    assert len(set(map(tuple, found))) == 3
+    assert len(set(map(tuple, found))) == 4
 
 
 def test_that_the_model_went_on_is_no_fault_of_the_callers(tiny, data, uncut, monkeypatch):
@@ -217,10 +218,26 @@ def test_explanations_stay_within_the_context(tmp_path, data, used):
     model = build_model(tmp_path, "gpt2")
     texts = [" ".join([*data[0][:9], *data[0][:9]]), data[0][0]]
     clf = CLSGenClassifier(model, epochs=1, rationales="explain", max_new_tokens=64, lora_r=2)
-    with pytest.warns(TruncationWarning, match="their middle was cut out"):
+    with (
+        pytest.warns(TruncationWarning, match="their middle was cut out"),
+        pytest.warns(FallbackWarning, match="for none of the 2 texts"),
+    ):
         clf.fit(texts, ["a", "b"])
     context = load_base_model(model).context_length
     assert context - 2 <= max(used) <= context
+
+
+def test_that_nothing_is_left_to_learn_from_is_told(tiny, data, uncut, monkeypatch):
+    """Not where one explanation is left."""
+    texts, y, whys = list(data[0][:4]), ["a", "b"] * 2, iter(["empty", *["ungrounded"] * 11])
+    monkeypatch.setattr(rationales, "filter_rationale", lambda *candidate, **bounds: next(whys))
+    clf = CLSGenClassifier(tiny, rationales="explain", epochs=1, lora_r=2, max_new_tokens=9)
+    with pytest.warns(FallbackWarning, match=r"none of the 4 .* in 3 tries \(ungrounded: 4\)"):
+        clf.fit(texts, y)
+    monkeypatch.setattr(rationales, "MIN_CONTRAST", -math.inf)
+    whys = iter([None, *["ungrounded"] * 3, *["empty"] * 6])
+    clf.fit(texts, y)
+    assert clf.rationale_report_["classes"]["a"]["kept"] == 1
 
 
 @pytest.mark.real
