@@ -144,9 +144,10 @@ ARMS: dict[str, Arm] = {
     SELF: Arm(
         "Joint, self-written reasons", _ours(CLSGenClassifier), "tuned", once=True, writes=True
     ),
+    # At half the usual weight, so that it stays nearer to what the base model would say.
     EXPLAIN: Arm(
         "Joint, its base model's explanations",
-        _ours(CLSGenClassifier, rationales="explain"),
+        _ours(CLSGenClassifier, rationales="explain", explanation_weight=0.25),
         "tuned",
         once=True,
         writes=True,
