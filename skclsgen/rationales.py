@@ -41,6 +41,8 @@ REASONS = ("empty", "repetitive", "other label", "ungrounded", "fits another lab
 #: A function of the caller's that takes texts and the words of their labels, and returns a reason,
 #: or None, for each.
 Teacher = Callable[[list[str], list[str]], Sequence[str | None]]
+#: A reason or None for every row, and why it was dropped or None.
+Filtered = tuple[list[str | None], list[str | None]]
 
 #: Fewest words of a reason, and smallest share of different ones among them.
 MIN_WORDS, MIN_DISTINCT = 4, 0.5
@@ -164,7 +166,7 @@ def choose_rationales(
     FallbackWarning
         If most that a teacher wrote is dropped, or all that the base model explained.
     """
-    reasons: Sequence[str | None]
+    reasons: list[str | None]
     if rows.reasons is not None or source is None:
         name = "none" if rows.reasons is None else "caller"
         reasons = rows.reasons or [None] * len(rows.texts)
@@ -186,11 +188,7 @@ def choose_rationales(
             memory=memory,
             verbose=verbose,
         )
-    return list(reasons), RationaleReport(name, _counted(rows, dropped, len(label_words)))
-
-
-#: A reason or None for every row, and why it was dropped or None.
-Filtered = tuple[list[str | None], list[str | None]]
+    return reasons, RationaleReport(name, _counted(rows, dropped, len(label_words)))
 
 
 def _filtered(
@@ -244,7 +242,9 @@ def _explained(
         kept, why = _filtered(candidates, own, label_words, EXPLAINED)
         _drop_what_fits_another_label(base, encoder, own, kept, why, **given)
         for row, reason, cause in zip(left, kept, why, strict=True):
-            reasons[row], dropped[row] = reasons[row] if reason is None else reason, cause
+            dropped[row] = cause
+            if reason is not None:
+                reasons[row] = reason
         left = [row for row in left if dropped[row] is not None]
     if len(left) == len(rows):
         _warn_that_nothing_is_left(dropped)
