@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Iterable, Sequence
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from accelerate.utils.memory import clear_device_cache
@@ -44,6 +44,9 @@ from .optional import require
 from .prompt import text_ids
 from .silence import quiet_transformers
 from .trunk_cache import TrunkCache
+
+if TYPE_CHECKING:
+    from .contrast import Contrast
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -113,7 +116,7 @@ class BaseModel:
             )
         self.trunk_cache = TrunkCache()
         self.rationales: dict[tuple[Any, ...], str] = {}
-        self.contrasts: dict[tuple[Any, ...], float] = {}
+        self.contrasts: dict[tuple[Any, ...], Contrast] = {}
         self.own_words: list[tuple[list[int], list[int]]] = []
         self.own_states: dict[tuple[int, ...], Sequence[torch.Tensor]] = {}
 

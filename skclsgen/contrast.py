@@ -1,4 +1,4 @@
-"""How much likelier a reason is after its own label than after another one.
+"""How likely a reason is, and how much likelier after its own label than after another one.
 
 What the base model would say of either label explains neither. The difference of log-likelihoods is
 the reason's pointwise mutual information with its label where two are as likely; that an
@@ -9,6 +9,7 @@ https://arxiv.org/abs/2103.01378).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from tqdm.auto import tqdm
 
@@ -18,10 +19,25 @@ from .packed_model import PackedModel
 from .packing import Row
 from .prompt import PromptEncoder
 
-__all__ = ["label_contrasts"]
+__all__ = ["Contrast", "label_contrasts"]
 
 #: Most contrasts remembered per base model.
 REMEMBERED = 100_000
+
+
+class Contrast(NamedTuple):
+    """What the base model finds of a reason.
+
+    Attributes
+    ----------
+    nats : float
+        Log-likelihood after the reason's label minus that after another one.
+    nll : float
+        Negative log-likelihood after its label, in nats, mean of its tokens.
+    """
+
+    nats: float
+    nll: float
 
 
 def label_contrasts(
@@ -33,7 +49,7 @@ def label_contrasts(
     *,
     max_new_tokens: int,
     verbose: int = 0,
-) -> list[float]:
+) -> list[Contrast]:
     """Compare each reason's likelihood to the base model after its label and after another one.
 
     Parameters
@@ -53,9 +69,9 @@ def label_contrasts(
 
     Returns
     -------
-    list of float
-        Log-likelihood after the label minus that after the other one, in nats. Of several other
-        labels it is one that differs from text to text, so that the time does not grow with them.
+    list of Contrast
+        Of several other labels it is one that differs from text to text, so that the time does not
+        grow with them.
     """
     model = PackedModel(base, tuple(encoder.prefix_ids))
     rows = [
@@ -75,8 +91,8 @@ def label_contrasts(
     ) as bar:
         nll = row_nll(model, [one for row in todo for one in rows[row][0]], bar.update)
     for place, row in enumerate(todo):
-        own, other = (found[-rows[row][1] :].sum() for found in nll[2 * place : 2 * place + 2])
-        known[keys[row]] = float(other - own)
+        own, other = (found[-rows[row][1] :] for found in nll[2 * place : 2 * place + 2])
+        known[keys[row]] = Contrast(float(other.sum() - own.sum()), float(own.mean()))
     found = [known[key] for key in keys]
     while len(known) > REMEMBERED:
         known.pop(next(iter(known)))

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from .backbone import BaseModel
 from .contrast import label_contrasts
 from .exceptions import FallbackWarning
@@ -36,7 +38,7 @@ __all__ = [
 SELF_WRITTEN = ("self", "explain")
 
 #: Why a candidate was dropped, in the order of the checks.
-REASONS = ("empty", "repetitive", "other label", "ungrounded", "fits another label")
+REASONS = ("empty", "repetitive", "other label", "ungrounded", "fits another label", "unlikely")
 
 #: A function of the caller's that takes texts and the words of their labels, and returns a reason,
 #: or None, for each.
@@ -54,6 +56,9 @@ QUOTED = {"min_grounded": 0.5, "max_repeated": 1.0}
 EXPLAINED = {"min_grounded": 0.4, "max_repeated": 0.05}
 #: By how much they must be likelier after their label than after another one, in nats.
 MIN_CONTRAST = 2.0
+#: The share of each label's that is kept, the likeliest: what speaks for one label only may be an
+#: unusual turn of phrase, and who learns it uses nothing else.
+LIKELIEST = 0.75
 #: How often one is drawn, at most, until it passes: most of the first ones do not.
 DRAWS = 3
 
@@ -232,6 +237,7 @@ def _explained(
     # From rows that have none the model learns to name the label: the others may be few.
     reasons: list[str | None] = [Unfinished("")] * len(rows)
     dropped: list[str | None] = [None] * len(rows)
+    nll: dict[int, float] = {}
     left = list(range(len(rows)))
     for draw in range(DRAWS):
         own = rows.take(left)
@@ -240,12 +246,15 @@ def _explained(
             base, encoder, texts, labels, draw=draw, memory=memory, **given
         )
         kept, why = _filtered(candidates, own, label_words, EXPLAINED)
-        _drop_what_fits_another_label(base, encoder, own, kept, why, **given)
+        found = _drop_what_fits_another_label(base, encoder, own, kept, why, **given)
+        nll |= {left[place]: own_nll for place, own_nll in found.items()}
         for row, reason, cause in zip(left, kept, why, strict=True):
             dropped[row] = cause
             if reason is not None:
                 reasons[row] = reason
         left = [row for row in left if dropped[row] is not None]
+    for row in _least_likely(nll, rows.labels):
+        reasons[row], dropped[row] = Unfinished(""), "unlikely"
     if len(left) == len(rows):
         _warn_that_nothing_is_left(dropped)
     return reasons, dropped
@@ -272,16 +281,31 @@ def _drop_what_fits_another_label(
     reasons: list[str | None],
     dropped: list[str | None],
     **given: Any,
-) -> None:
-    """Take away those reasons that could as well be of another label, and note it."""
+) -> dict[int, float]:
+    """Take away those reasons that could as well be of another label; return others' NLL."""
     left = {row: reason for row, reason in enumerate(reasons) if reason is not None}
     own = rows.take(left)
     contrasts = label_contrasts(
         base, encoder, own.texts, own.labels.tolist(), list(left.values()), **given
     )
+    kept = {}
     for row, contrast in zip(left, contrasts, strict=True):
-        if contrast < MIN_CONTRAST:
+        if contrast.nats < MIN_CONTRAST:
             reasons[row], dropped[row] = None, "fits another label"
+        else:
+            kept[row] = contrast.nll
+    return kept
+
+
+def _least_likely(nll: Mapping[int, float], labels: np.ndarray) -> list[int]:
+    """Return the rows whose reasons are the least likely ones of their label."""
+    found = []
+    for label in np.unique(labels):
+        own = [row for row in nll if labels[row] == label]
+        if own:
+            bound = np.quantile([nll[row] for row in own], LIKELIEST)
+            found += [row for row in own if nll[row] > bound]
+    return found
 
 
 def _warn_if_most_are_dropped(dropped: Sequence[str | None]) -> None:

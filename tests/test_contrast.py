@@ -6,7 +6,7 @@ from conftest import build_model
 
 from skclsgen import CLSGenClassifier, contrast, fitting, rationales
 from skclsgen.backbone import load_base_model
-from skclsgen.contrast import label_contrasts
+from skclsgen.contrast import Contrast, label_contrasts
 from skclsgen.prompt import PromptEncoder
 
 EMPTY = [None, "empty"]
@@ -31,7 +31,7 @@ def log_likelihood(base, encoder, text, label, reason):
 
 @pytest.mark.parametrize("words", [["urgent", "no matter"], ["red", "light green", "blue"]])
 def test_a_contrast_is_a_difference_of_the_models_own_log_likelihoods(tmp_path, data, words):
-    """To one of the other labels, and not the same one for all texts."""
+    """To one of the other labels, and not the same one for all texts; after its own, per token."""
     base = load_base_model(build_model(tmp_path, "llama"), dtype="float32")
     with torch.no_grad():  # or random weights would make all tokens nearly as likely
         base.lm.get_output_embeddings().weight.mul_(30)
@@ -40,15 +40,17 @@ def test_a_contrast_is_a_difference_of_the_models_own_log_likelihoods(tmp_path, 
     encoder = PromptEncoder(base.tokenizer, "Decide.", words, 400)
     found = label_contrasts(base, encoder, texts, labels, reasons, max_new_tokens=40)
     others = set()
-    for text, label, reason, difference in zip(texts, labels, reasons, found, strict=True):
-        likely = [log_likelihood(base, encoder, text, own, reason) for own in range(len(words))]
+    for text, label, reason, own in zip(texts, labels, reasons, found, strict=True):
+        likely = [log_likelihood(base, encoder, text, one, reason) for one in range(len(words))]
         expected = {
             (other - label) % len(words): likely[label] - likely[other]
             for other in range(len(words))
             if other != label
         }
-        (other,) = (o for o, d in expected.items() if d == pytest.approx(difference, abs=1e-3))
+        (other,) = (o for o, d in expected.items() if d == pytest.approx(own.nats, abs=1e-3))
         others.add(other)
+        tokens = len(encoder.reason_ids(reason))
+        assert own.nll == pytest.approx(-likely[label] / tokens, abs=1e-4)
     assert len(others) == len(words) - 1
 
 
@@ -68,19 +70,20 @@ def test_the_longest_prompt_has_room_for_either_label(tmp_path, data):
     live = clf.fit(texts, ["a", "a rather long label"])._network.live()
     reasons = ["word " * 100] * 2
     given = live.base, live.encoder, texts, [0, 1], reasons
-    assert all(abs(own) < 1e3 for own in label_contrasts(*given, max_new_tokens=64))
+    assert all(abs(own.nats) < 1e3 for own in label_contrasts(*given, max_new_tokens=64))
 
 
 def test_what_does_not_pass_is_drawn_again_and_then_the_label_alone_is_learnt(
     tiny, data, monkeypatch
 ):
     texts, y = list(data[0][:6]), ["b", "a"] * 3
-    # Of every draw: rows that are left; those with words; by how much these are for their label.
-    enough, less = rationales.MIN_CONTRAST, rationales.MIN_CONTRAST - 0.01
+    # Of every draw: rows that are left; those with words; what the base model finds of these.
+    enough = Contrast(rationales.MIN_CONTRAST, 3.0)
+    less = Contrast(rationales.MIN_CONTRAST - 0.01, 0.1)
     plan = [
-        ([0, 1, 2, 3, 4, 5], {0: enough, 2: less, 3: less, 4: less, 5: 50.0}),
-        ([1, 2, 3, 4], {3: 50.0, 4: less}),
-        ([1, 2, 4], {2: less}),
+        ([0, 1, 2, 3, 4, 5], {0: enough, 2: less, 3: less, 4: less, 5: Contrast(50.0, 0.6)}),
+        ([1, 2, 3, 4], {1: Contrast(50.0, 0.7), 3: Contrast(50.0, 0.5), 4: less}),
+        ([2, 4], {2: less}),
     ]
 
     def written(base, encoder, own, labels, draw, **options):
@@ -114,11 +117,12 @@ def test_what_does_not_pass_is_drawn_again_and_then_the_label_alone_is_learnt(
     monkeypatch.setattr(rationales, "label_contrasts", compared)
     clf = CLSGenClassifier(tiny, epochs=1, lora_r=2, rationales="explain", random_state=0)
     assert clf.fit(texts, y).rationale_report_["classes"] == {
-        "a": {"rows": 3, "kept": 2, "dropped": {"empty": 1}},
+        "a": {"rows": 3, "kept": 2, "dropped": {"unlikely": 1}},
         "b": {"rows": 3, "kept": 1, "dropped": {"empty": 1, "fits another label": 1}},
     }
     assert drawn == [0, 1, 2]
     (reasons,) = learnt
+    # Row 1's is the least likely of its label's, of all draws; there is but one of the other's.
     assert reasons == [f"0: {texts[0]}", "", "", f"1: {texts[3]}", "", f"0: {texts[5]}"]
 
 
@@ -133,5 +137,5 @@ def test_the_real_model_tells_what_a_reason_is_for():
         label_contrasts(base, encoder, texts, labels, reasons, max_new_tokens=40)
         for labels in ([0, 1], [1, 0])
     )
-    assert min(own) > 0 > max(others)
-    assert own == pytest.approx([-contrast for contrast in others], abs=0.1)
+    assert min(own).nats > 0 > max(others).nats
+    assert [c.nats for c in own] == pytest.approx([-c.nats for c in others], abs=0.1)

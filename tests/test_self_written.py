@@ -113,9 +113,10 @@ def kept_of(explanations, texts, labels, label_words):
 
 @pytest.fixture
 def greedy(monkeypatch):
-    """What is most likely is taken, not drawn, and what fits another label is kept."""
+    """What is most likely is taken, not drawn; what fits another label and is unlikely is kept."""
     monkeypatch.setattr(self_written, "own_sampler", lambda *given: most_likely)
     monkeypatch.setattr(rationales, "DRAWS", 1)
+    monkeypatch.setattr(rationales, "LIKELIEST", 1.0)
     monkeypatch.setattr(rationales, "MIN_CONTRAST", -math.inf)
 
 
@@ -206,6 +207,7 @@ def test_that_the_model_went_on_is_no_fault_of_the_callers(tiny, data, uncut, mo
     monkeypatch.setattr(self_written, "decode", endless)
     monkeypatch.setattr(rationales, "filter_rationale", lambda *candidate, **bounds: None)
     monkeypatch.setattr(rationales, "MIN_CONTRAST", -math.inf)
+    monkeypatch.setattr(rationales, "LIKELIEST", 1.0)
     clf = CLSGenClassifier(tiny, rationales="explain", epochs=1, lora_r=2, max_new_tokens=9)
     with warnings.catch_warnings():
         warnings.simplefilter("error", TruncationWarning)
