@@ -202,6 +202,7 @@ def _filtered(
     label_words: Sequence[str],
     bounds: Mapping[str, float] = QUOTED,
 ) -> Filtered:
+    """Take away the candidates whose words tell against them."""
     dropped = [
         filter_rationale(candidate, text, label, label_words, **bounds)
         for candidate, text, label in zip(candidates, rows.texts, rows.labels.tolist(), strict=True)
@@ -247,7 +248,7 @@ def _explained(
         )
         kept, why = _filtered(candidates, own, label_words, EXPLAINED)
         found = _drop_what_fits_another_label(base, encoder, own, kept, why, **given)
-        nll |= {left[place]: own_nll for place, own_nll in found.items()}
+        nll |= {left[place]: own_nll for place, own_nll in found.items()}  # by row of all
         for row, reason, cause in zip(left, kept, why, strict=True):
             dropped[row] = cause
             if reason is not None:
@@ -255,8 +256,7 @@ def _explained(
         left = [row for row in left if dropped[row] is not None]
     for row in _least_likely(nll, rows.labels):
         reasons[row], dropped[row] = Unfinished(""), "unlikely"
-    if len(left) == len(rows):
-        _warn_that_nothing_is_left(dropped)
+    _warn_if_all_are_dropped(dropped)
     return reasons, dropped
 
 
@@ -310,25 +310,25 @@ def _least_likely(nll: Mapping[int, float], labels: np.ndarray) -> list[int]:
 
 def _warn_if_most_are_dropped(dropped: Sequence[str | None]) -> None:
     lost = [reason for reason in dropped if reason is not None]
-    if 2 * len(lost) <= len(dropped):
-        return
-    warnings.warn(
-        f"{len(lost)} of the {len(dropped)} explanations that the callable rationales returned "
-        f"are no quotations to learn from ({_told(lost)}) and are left out. Pass explanations to "
-        "fit, which are taken as they are, or change the callable.",
-        FallbackWarning,
-        stacklevel=2,
-    )
+    if 2 * len(lost) > len(dropped):
+        _warn(
+            f"{len(lost)} of the {len(dropped)} explanations that the callable rationales returned "
+            f"are no quotations to learn from ({_told(lost)}) and are left out. Pass explanations "
+            "to fit, which are taken as they are, or change the callable."
+        )
 
 
-def _warn_that_nothing_is_left(dropped: Sequence[str | None]) -> None:
-    warnings.warn(
-        f"rationales='explain': for none of the {len(dropped)} texts did the base model write an "
-        f"explanation to learn from in {DRAWS} tries ({_told(dropped)}), so that the model learns "
-        "to name labels only. Pass explanations to fit, or use rationales='self'.",
-        FallbackWarning,
-        stacklevel=2,
-    )
+def _warn_if_all_are_dropped(dropped: Sequence[str | None]) -> None:
+    if None not in dropped:
+        _warn(
+            f"rationales='explain': for none of the {len(dropped)} texts did the base model write "
+            f"an explanation to learn from in {DRAWS} tries ({_told(dropped)}), so that the model "
+            "learns to name labels only. Pass explanations to fit, or use rationales='self'."
+        )
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, FallbackWarning, stacklevel=3)
 
 
 def _told(dropped: Sequence[str | None]) -> str:

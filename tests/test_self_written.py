@@ -113,7 +113,7 @@ def kept_of(explanations, texts, labels, label_words):
 
 @pytest.fixture
 def greedy(monkeypatch):
-    """What is most likely is taken, not drawn; what fits another label and is unlikely is kept."""
+    """What is most likely is taken, not drawn; what fits another label, or is unlikely, is kept."""
     monkeypatch.setattr(self_written, "own_sampler", lambda *given: most_likely)
     monkeypatch.setattr(rationales, "DRAWS", 1)
     monkeypatch.setattr(rationales, "LIKELIEST", 1.0)
