@@ -77,13 +77,13 @@ class CLSGenClassifier(SavedToFolder, TemperatureScaled, FamilyOfClones, TextCla
         quotes what shows the text's true label: usable reasons where single words show it, poor
         ones where two texts must be compared. With ``"explain"`` it explains the true label in its
         own words, as it might before any training, and learns from what does not repeat itself,
-        keeps to the text and would not do for another label: fluent, close to its language (closer
-        with an ``explanation_weight`` of 0.25), and no better informed than it is; the first of
-        three tries that passes. A callable, such as one that asks a larger model, is given the
-        training texts and the words of their labels, two lists, and returns a string or None for
-        each. It is asked in every fit, those of folds too, and nothing it wrote is kept: to ask
-        once, pass what it wrote as ``explanations``. ``save`` leaves it out. With None there are no
-        explanations. Reasons of all three are filtered, see ``rationale_report_``.
+        keeps to the text and would not do for another label: fluent, close to its language, to
+        which training holds it, and no better informed than it is; the first of three tries that
+        passes. A callable, such as one that asks a larger model, is given the training texts and
+        the words of their labels, two lists, and returns a string or None for each. It is asked in
+        every fit, those of folds too, and nothing it wrote is kept: to ask once, pass what it wrote
+        as ``explanations``. ``save`` leaves it out. With None there are no explanations. Reasons of
+        all three are filtered, see ``rationale_report_``.
     epochs : int, default=2
         Passes over the training data; 0 makes a zero-shot classifier.
     learning_rate : float, default=2e-4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -20,6 +20,9 @@ from .module_tree import Inject, Skip, Tap, decoder_layers, share_weights
 from .out_of_memory import is_out_of_memory
 from .packed_model import Caches, PackedModel
 from .packing import TOKEN_MULTIPLE, PackedRows
+
+if TYPE_CHECKING:
+    from .anchor import Anchor
 
 __all__ = ["DualHead"]
 
@@ -223,6 +226,7 @@ class DualHead(PackedModel):
         trunk_states: torch.Tensor | None,
         classes: torch.Tensor,
         base_states: torch.Tensor | None = None,
+        anchor: Anchor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Per-row classification loss and explanation loss, and how far the language has moved.
 
@@ -237,13 +241,16 @@ class DualHead(PackedModel):
             Gold class of each prompt.
         base_states : tensor of shape (tokens, width), optional
             Hidden states that the base model predicts the passages' continuations from.
+        anchor : Anchor, optional
+            Which tokens of prompts' continuations are held to the base model.
 
         Returns
         -------
         classification : tensor of shape (prompts,)
             Cross-entropy of the head, in nats.
         explanation : tensor of shape (prompts,)
-            Mean cross-entropy over the prompt's continuation tokens, in nats; 0 without any.
+            Mean over the prompt's continuation tokens, in nats, of their cross-entropy, and half of
+            it and half the divergence from the base model for those held; 0 without any.
         language : tensor of shape ()
             Mean divergence from the base model over the passages' tokens, in nats; 0 without any.
         """
@@ -260,7 +267,11 @@ class DualHead(PackedModel):
         # A token is predicted from the state before it; no other state meets the vocabulary.
         if n_learnt:
             row, learnt = row[:n_learnt], place[:n_learnt]
-            nll = self.token_nll(states[learnt - 1], rows.ids()[learnt])
+            before = states[learnt - 1]
+            nll = self.token_nll(before, rows.ids()[learnt])
+            if anchor is not None:
+                kl = self.token_kl(before[anchor.tokens], anchor.base_states)
+                nll = nll.index_add(0, anchor.tokens, (kl - nll[anchor.tokens]) / 2)
             count = torch.bincount(row, minlength=prompts).clamp(min=1)
             explanation = explanation.to(nll.dtype).index_add(0, row, nll) / count
         if base_states is not None:

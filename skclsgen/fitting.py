@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from .backbone import BaseLease
+from .example import make_examples
 from .fitted import FittedNetwork, LiveNetwork
 from .holdout import hold_out
 from .inputs import TrainingRows
@@ -21,7 +22,7 @@ from .parameters import model_location
 from .prompt import default_instruction
 from .randomness import draw_seed, seeded
 from .rationales import RationaleReport, choose_rationales
-from .training import History, TrainingSettings, make_examples, train
+from .training import History, TrainingSettings, train
 
 if TYPE_CHECKING:
     from .classifier import CLSGenClassifier
@@ -122,6 +123,7 @@ def learn(
             verbose=params.verbose,
             classification_weight=classification_weight,
             language_weight=params.language_weight,
+            anchor=report.source == "explain",
         )
         # Only dropout draws from here on; without it, other threads may draw meanwhile.
         with seeded(seed) if params.lora_dropout else nullcontext():

@@ -170,6 +170,14 @@ class PackedModel(nn.Module):
             start += tokens
         return torch.cat(found), caches
 
+    @torch.no_grad()
+    def predicting_states(self, rows: Sequence[Row]) -> Sequence[torch.Tensor]:
+        """Hidden states that rows' continuations are predicted from, shape (tokens, width) each."""
+        pack = self.pack(rows)
+        _, place = pack.continuations()
+        states, _ = self.hidden_states(pack)
+        return states[place - 1].split([len(more) for _, more in rows])
+
     def token_nll(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Negative log-likelihood of tokens, from the hidden states before them.
 

@@ -276,6 +276,12 @@ class PromptEncoder:
         end = self.tokenizer.eos_token_id if whole else None
         return [*self.opening(label), *ids, *([] if end is None else [end])]
 
+    def reason_tokens(self, label: int, continuation: Sequence[int]) -> range:
+        """Tell which tokens of a continuation are its explanation's, without the one that ends."""
+        start = len(self.opening(label))
+        ended = list(continuation[-1:]) == [self.tokenizer.eos_token_id]
+        return range(start, max(start, len(continuation) - ended))
+
     def is_cut(self, continuation: Sequence[int]) -> bool:
         """Tell whether a continuation does not end a text."""
         end = self.tokenizer.eos_token_id

@@ -132,15 +132,7 @@ def _base_states(net: DualHead, rows: Sequence[Row]) -> Sequence[torch.Tensor]:
     known = net.base.own_states
     states = known.get(net.prefix_ids)
     if states is None:
-        states = _predicting(PackedModel(net.base, net.prefix_ids), rows)
+        states = PackedModel(net.base, net.prefix_ids).predicting_states(rows)
         known.clear()
         known[net.prefix_ids] = states
     return states
-
-
-@torch.no_grad()
-def _predicting(model: PackedModel, rows: Sequence[Row]) -> Sequence[torch.Tensor]:
-    """Hidden states that a model predicts rows' continuations from, shape (tokens, width) each."""
-    pack = model.pack(rows)
-    _, place = pack.continuations()
-    return model.hidden_states(pack)[0][place - 1].split([len(more) for _, more in rows])

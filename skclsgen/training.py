@@ -1,10 +1,9 @@
-"""Training rows, batches, and the loop over epochs."""
+"""Batches, and the loop over epochs."""
 
 from __future__ import annotations
 
 import logging
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -13,22 +12,18 @@ import torch
 from tqdm.auto import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
+from .anchor import Anchor, anchored
 from .dual_head import DualHead
 from .early_stopping import EarlyStopping
-from .exceptions import TrainingDivergedError, TruncationWarning
-from .inputs import TrainingRows
+from .example import Example
+from .exceptions import TrainingDivergedError
 from .optimizer import MasterAdamW
-from .packing import Row
-from .prompt import PromptEncoder
 from .reading import trunk_states
 from .replay import PASSAGES, Passage, Replay
-from .wording import Unfinished
 
 __all__ = [
-    "Example",
     "History",
     "TrainingSettings",
-    "make_examples",
     "mean_loss",
     "train",
 ]
@@ -46,41 +41,11 @@ MICRO_BATCH_TOKENS = 4096
 
 
 @dataclass(frozen=True)
-class Example:
-    """One training row as token ids.
-
-    Attributes
-    ----------
-    prompt : list of int
-        Ends with the decision token.
-    continuation : list of int
-        Label words, explanation and end-of-text; empty for a row without an explanation.
-    label : int
-        Index of the gold class.
-    classification_weight, explanation_weight : float
-        Weights of the row's two losses.
-    """
-
-    prompt: list[int]
-    continuation: list[int]
-    label: int
-    classification_weight: float = 1.0
-    explanation_weight: float = 1.0
-
-    @property
-    def row(self) -> Row:
-        """Prompt and continuation, as the network packs them."""
-        return self.prompt, self.continuation
-
-    def __len__(self) -> int:
-        return len(self.prompt) + len(self.continuation)
-
-
-@dataclass(frozen=True)
 class TrainingSettings:
     """How to train; the names are those of :class:`~skclsgen.CLSGenClassifier`.
 
-    ``classification_weight`` is 0 only for models that learn to write and nothing else.
+    ``classification_weight`` is 0 only for models that learn to write and nothing else; ``anchor``
+    holds explanations to the base model that wrote them.
     """
 
     epochs: int
@@ -93,6 +58,7 @@ class TrainingSettings:
     verbose: int
     classification_weight: float = 1.0
     language_weight: float = 0.0
+    anchor: bool = False
 
 
 @dataclass
@@ -104,62 +70,6 @@ class History:
     explanation_loss: list[float] = field(default_factory=list)
     language_loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
-
-
-def make_examples(
-    encoder: PromptEncoder,
-    rows: TrainingRows,
-    reasons: Sequence[str | None],
-    max_new_tokens: int,
-) -> list[Example]:
-    """Encode training rows; weights are scaled to average 1, which keeps the step size.
-
-    Parameters
-    ----------
-    encoder : PromptEncoder
-        Of the task and base model.
-    rows : TrainingRows
-        Texts, class indices and weights.
-    reasons : sequence of str or None
-        One explanation or none per row.
-    max_new_tokens : int
-        Longest explanation, in tokens.
-    """
-    if not len(rows):
-        return []
-    both = rows.sample_weights * rows.class_weights
-    examples = [
-        Example(
-            prompt=prompt,
-            continuation=(
-                [] if reason is None else encoder.continuation(label, reason, max_new_tokens)
-            ),
-            label=label,
-            classification_weight=classification_weight,
-            explanation_weight=explanation_weight,
-        )
-        for prompt, label, reason, classification_weight, explanation_weight in zip(
-            encoder.encode(rows.texts),
-            rows.labels.tolist(),
-            reasons,
-            (both / both.mean()).tolist(),
-            (rows.sample_weights / rows.sample_weights.mean()).tolist(),
-            strict=True,
-        )
-    ]
-    cut = sum(
-        encoder.is_cut(example.continuation) and not isinstance(reason, Unfinished)
-        for example, reason in zip(examples, reasons, strict=True)
-    )
-    if cut:
-        warnings.warn(
-            f"{cut} of {len(examples)} explanations were longer than "
-            f"max_new_tokens={max_new_tokens} tokens leave room for, with the one that ends a "
-            "text, and were cut there; raise max_new_tokens.",
-            TruncationWarning,
-            stacklevel=2,
-        )
-    return examples
 
 
 def train(
@@ -197,6 +107,8 @@ def train(
     schedule = get_cosine_schedule_with_warmup(optimizer.adamw, round(WARMUP * steps), steps)
     stopping = EarlyStopping(settings.n_iter_no_change, net.trained_state)
     _fill_trunk_cache(net, [*examples, *validation], settings.verbose)
+    if settings.anchor:
+        examples = anchored(net, examples, settings.verbose)
     replay = _replay(net, examples, settings)
     bar = tqdm(total=steps, desc="training", unit="batch", disable=settings.verbose < 1)
     with bar:
@@ -296,7 +208,8 @@ def batch_losses(
     classes = torch.tensor([e.label for e in batch], device=rows.device)
     trunk = torch.cat(stored) if net.depth else None
     base_states = None if passage is None else passage.base_states
-    classification, explanation, language = net.losses(rows, trunk, classes, base_states)
+    anchor = Anchor.of(batch, rows.device)
+    classification, explanation, language = net.losses(rows, trunk, classes, base_states, anchor)
     weights = torch.tensor(
         [(e.classification_weight, e.explanation_weight) for e in batch],
         device=rows.device,

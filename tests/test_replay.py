@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from skclsgen import CLSGenClassifier, replay, training
+from skclsgen import CLSGenClassifier, training
 from skclsgen.backbone import load_base_model
 from skclsgen.benchmark.evidence.general_text import general_texts
 from skclsgen.datasets import load_messages
 from skclsgen.dual_head import DualHead
 from skclsgen.lora import LoraSettings
 from skclsgen.metrics import language_change
+from skclsgen.packed_model import PackedModel
 from skclsgen.prompt import control_tokens
 from skclsgen.randomness import seeded
 from skclsgen.replay import PASSAGES, TOKENS, Replay, own_words
@@ -45,8 +46,13 @@ def test_every_passage_comes_once_before_any_comes_again(tiny):
 
 def test_what_the_base_model_predicts_from_is_computed_once_for_all_folds(tiny, monkeypatch):
     base, read = load_base_model(tiny), []
-    predicting = replay._predicting
-    monkeypatch.setattr(replay, "_predicting", lambda *given: read.append(1) or predicting(*given))
+    predicting = PackedModel.predicting_states
+
+    def take_note(self, rows):
+        read.append(rows)
+        return predicting(self, rows)
+
+    monkeypatch.setattr(PackedModel, "predicting_states", take_note)
     base.own_states.clear()
     first, again = (Replay(make(base), 0).draw() for _ in range(2))
     assert first.row == again.row

@@ -10,12 +10,12 @@ import torch
 from skclsgen import training
 from skclsgen.backbone import load_base_model
 from skclsgen.dual_head import DualHead
+from skclsgen.example import Example
 from skclsgen.exceptions import TrainingDivergedError
 from skclsgen.lora import LoraSettings
 from skclsgen.optimizer import MasterAdamW
 from skclsgen.randomness import seeded
 from skclsgen.training import (
-    Example,
     TrainingSettings,
     micro_batches,
     shuffled_batches,

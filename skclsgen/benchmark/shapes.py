@@ -18,13 +18,14 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from ..backbone import BaseModel
 from ..devices import resolve_device, resolve_dtype
 from ..dual_head import DualHead
+from ..example import Example
 from ..generation import predict_logits
 from ..lora import LoraSettings
 from ..model_source import BaseModelInfo
 from ..packing import Row, batches_by_length
 from ..randomness import seeded
 from ..reading import trunk_states
-from ..training import Example, TrainingSettings, train
+from ..training import TrainingSettings, train
 from .measure import median, take_turns, timed
 from .roof import forward_flops, matrix_rate, training_flops
 from .settings import Settings

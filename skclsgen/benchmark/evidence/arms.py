@@ -144,10 +144,10 @@ ARMS: dict[str, Arm] = {
     SELF: Arm(
         "Joint, self-written reasons", _ours(CLSGenClassifier), "tuned", once=True, writes=True
     ),
-    # At half the usual weight, so that it stays nearer to what the base model would say.
+    # At twice the usual weight: half of it holds explanations to the base model.
     EXPLAIN: Arm(
         "Joint, its base model's explanations",
-        _ours(CLSGenClassifier, rationales="explain", explanation_weight=0.25),
+        _ours(CLSGenClassifier, rationales="explain", explanation_weight=1.0),
         "tuned",
         once=True,
         writes=True,
