@@ -149,10 +149,10 @@ def test_only_explanations_that_the_base_model_wrote_are_held_to_it(
 @pytest.mark.real
 def test_an_anchor_keeps_what_the_base_model_might_say_of_other_texts(monkeypatch):
     messages = load_messages().train
-    texts, labels = messages.texts[:48], messages.labels[:48]
+    texts, labels = messages.texts[:24], messages.labels[:24]
     untrained = CLSGenClassifier(epochs=0).fit(texts, labels)
     said = [own.text for own in untrained.explain(texts, labels=labels)]
-    learnt, others = slice(24), slice(24, None)
+    learnt, others = slice(16), slice(16, None)
     settings, moved = fitting.TrainingSettings, []
     for held in (False, True):
         monkeypatch.setattr(
@@ -163,4 +163,4 @@ def test_an_anchor_keeps_what_the_base_model_might_say_of_other_texts(monkeypatc
         clf = CLSGenClassifier(explanation_weight=2.0, random_state=0)
         clf.fit(texts[learnt], labels[learnt], explanations=said[learnt])
         moved.append(divergence(clf, texts[others], labels[others], said[others]))
-    assert 0 < moved[1] < 0.9 * moved[0]
+    assert 0 < moved[1] < 0.8 * moved[0], moved
