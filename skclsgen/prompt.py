@@ -277,7 +277,7 @@ class PromptEncoder:
         return [*self.opening(label), *ids, *([] if end is None else [end])]
 
     def reason_tokens(self, label: int, continuation: Sequence[int]) -> range:
-        """Tell which tokens of a continuation are its explanation's, without the one that ends."""
+        """Tell which tokens of a continuation are the explanation's, label and end left out."""
         start = len(self.opening(label))
         ended = list(continuation[-1:]) == [self.tokenizer.eos_token_id]
         return range(start, max(start, len(continuation) - ended))
